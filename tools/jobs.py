@@ -1,0 +1,216 @@
+"""Run the tests on every supported FastAPI and Python, and hold the branch coverage of all jobs together to 100 %.
+
+`make test` runs this with the newest of everything in `.venv`. The other jobs get a venv each under `.cache/jobs`,
+which is made once, and again only when `pyproject.toml`, `constraints.txt` or the job itself has changed. A Python that
+this machine does not have is left out, with a line that says so.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache" / "jobs"
+DATA_FILE = ROOT / ".cache" / "coverage" / "data"
+
+PYTHONS = ("3.11", "3.12", "3.13")
+"""The versions of Python that the library supports."""
+
+EXTRAS = "cli,dashboard,durable,otel,testing"
+"""What the package's own tests need of its optional parts."""
+
+FASTAPI_TESTS = ("tests/web",)
+"""The tests that look at FastAPI: what runs on old versions of it."""
+
+PYTHON_TESTS = ("tests/unit", "tests/engines", "tests/web", "tests/property")
+"""The tests that look at Python: what runs on other versions of it."""
+
+NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starlette", "tenacity", "typing_extensions")
+"""What a job may choose for itself; of all else it gets the version in constraints.txt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of pytest in one environment."""
+
+    name: str
+    """What it is called in the summary, and its folder under `.cache/jobs`."""
+    tests: tuple[str, ...]
+    """What pytest is given; what does not exist is left out."""
+    base: str = sys.executable
+    """The interpreter that makes its venv."""
+    requirements: tuple[str, ...] | None = None
+    """What is installed beside the package; None for the venv that this script runs in."""
+    pinned: bool = True
+    """Whether constraints.txt holds for everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a job ended."""
+
+    job: str
+    """Its name."""
+    passed: int = 0
+    """Tests that passed."""
+    failed: int = 0
+    """Tests that failed, or could not be collected; 1 if pytest itself did not come that far."""
+    skipped: int = 0
+    """Tests that were skipped."""
+    seconds: float = 0.0
+    """How long pytest took, in seconds."""
+
+    def __str__(self) -> str:
+        counts = f"{self.passed:>5} passed {self.failed:>3} failed {self.skipped:>3} skipped"
+        return f"{self.job:<18} {counts} {self.seconds:>6.1f} s"
+
+
+def fastapi_jobs() -> list[Job]:
+    """Return one job for each FastAPI that changed something for us; the first has the oldest of all else, too."""
+    oldest = ("fastapi==0.115.0", "pydantic==2.8.0", "tenacity==8.2.3", "typing-extensions==4.12.2")
+    # The TestClient of an older Starlette asks for httpx, where today's asks for httpx2.
+    versions = [oldest, ("fastapi==0.121.*",), ("fastapi==0.136.3",), ("fastapi==0.141.1",)]
+    return [
+        Job(
+            name=version[0].replace("==", "-").rstrip(".*"),
+            tests=FASTAPI_TESTS,
+            requirements=(*version, "httpx"),
+            pinned=False,
+        )
+        for version in versions
+    ]
+
+
+def python_jobs() -> tuple[list[Job], list[str]]:
+    """Return a job for each other Python on this machine, and the versions that it does not have."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = {version: find_python(version) for version in PYTHONS if version != here}
+    jobs = [
+        Job(name=f"python-{version}", tests=PYTHON_TESTS, base=path, requirements=())
+        for version, path in found.items()
+        if path is not None
+    ]
+    return jobs, [version for version, path in found.items() if path is None]
+
+
+def find_python(version: str) -> str | None:
+    """Return an interpreter of *version* that starts, from PATH or from pyenv; None if there is none."""
+    candidates = [shutil.which(f"python{version}")]
+    if pyenv := shutil.which("pyenv"):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
+        candidates += sorted(str(path) for path in Path(root, "versions").glob(f"{version}.*/bin/python"))
+    return next((path for path in candidates if path and starts(path)), None)
+
+
+def starts(python: str) -> bool:
+    """Return whether *python* can run code: a shim of pyenv may stand for nothing."""
+    return subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True, check=False).returncode == 0
+
+
+def prepare(job: Job) -> str:
+    """Return the interpreter to run *job* with, in a venv that is made if it is missing or out of date."""
+    if job.requirements is None:
+        return sys.executable
+    folder = CACHE / job.name
+    python = str(folder / "bin" / "python")
+    stamp = folder / "stamp"
+    wanted = fingerprint(job)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([job.base, "-m", "venv", "--without-pip", folder], check=True)
+    constraints = folder / "constraints.txt"
+    constraints.write_text("\n".join(pins(job)))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+    what = ["--editable", f".[{EXTRAS}]" if job.pinned else ".", "--group", "test", *job.requirements]
+    subprocess.run([*pip, "install", "--constraint", constraints, *what], check=True, cwd=ROOT)
+    stamp.write_text(wanted)
+    return python
+
+
+def pins(job: Job) -> list[str]:
+    """Return the lines of constraints.txt that hold for *job*."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [line for line in lines if job.pinned or line.partition("==")[0] not in NOT_PINNED]
+
+
+def fingerprint(job: Job) -> str:
+    """Return what changes when the venv of *job* must be made anew."""
+    files = (ROOT / name for name in ("pyproject.toml", "constraints.txt"))
+    parts = [repr(job).encode(), *(file.read_bytes() for file in files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def run(job: Job) -> Result:
+    """Run the tests of *job* under coverage."""
+    tests = [path for path in job.tests if (ROOT / path).exists()]
+    if not tests:
+        print(f"\n{job.name}: none of {', '.join(job.tests)} is there yet", flush=True)
+        return Result(job=job.name)
+    python = prepare(job)
+    print(f"\n{job.name}: {' '.join(tests)}", flush=True)
+    report = CACHE / f"{job.name}.xml"
+    report.unlink(missing_ok=True)
+    began = time.monotonic()
+    command = [python, "-m", "coverage", "run", "-m", "pytest", "--quiet", f"--junitxml={report}", *tests]
+    code = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(DATA_FILE)}, check=False).returncode
+    return summary(job, report, code, time.monotonic() - began)
+
+
+def summary(job: Job, report: Path, code: int, seconds: float) -> Result:
+    """Return the counts that pytest wrote into *report*; a non-zero *code* is never less than one failure."""
+    if not report.exists():
+        return Result(job=job.name, failed=1, seconds=seconds)
+    # Written a moment ago by pytest: nothing in it comes from elsewhere.
+    suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314
+    counts = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
+    failed = sum(count["failures"] + count["errors"] for count in counts)
+    skipped = sum(count["skipped"] for count in counts)
+    passed = sum(count["tests"] for count in counts) - failed - skipped
+    return Result(job=job.name, passed=passed, failed=max(failed, int(code != 0)), skipped=skipped, seconds=seconds)
+
+
+def coverage(*arguments: str) -> int:
+    """Run coverage's own command with the data of all jobs, and return its exit code."""
+    command = [sys.executable, "-m", "coverage", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(DATA_FILE)}, check=False).returncode
+
+
+def report_coverage(missing: list[str]) -> bool:
+    """Print the coverage of all jobs together; return whether it is complete."""
+    coverage("combine", "--quiet")
+    if not missing:
+        return coverage("report", "--fail-under=100") == 0
+    # What only runs there cannot be covered here.
+    print(f"\nThis machine has no Python {', '.join(missing)}: 99 % is enough without.")
+    return coverage("report", "--fail-under=99") == 0
+
+
+def main(chosen: list[str]) -> int:
+    """Run the jobs whose name contains one of *chosen*, or all jobs and the coverage report; return an exit code."""
+    others, missing = python_jobs()
+    jobs = [*fastapi_jobs(), *others, Job(name="newest", tests=("tests", "fastapi_chain"))]
+    if chosen:
+        jobs = [job for job in jobs if any(re.search(part, job.name) for part in chosen)]
+    CACHE.mkdir(parents=True, exist_ok=True)
+    DATA_FILE.parent.mkdir(parents=True, exist_ok=True)
+    coverage("erase")
+    results = [run(job) for job in jobs]
+    covered = bool(chosen) or report_coverage(missing)
+    print("", *results, sep="\n")
+    failed = sum(result.failed for result in results)
+    passed = sum(result.passed for result in results)
+    skipped = sum(result.skipped for result in results)
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
+    return int(failed > 0 or passed == 0 or not covered)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
