@@ -1,0 +1,172 @@
+"""Errors that are raised where the decorator stands."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal
+
+from .._text import Row, short_repr
+from ..spec import Source
+from .base import ChainError
+
+WRITTEN: Final = {
+    "after": "@task(after=[{}])",
+    "each": "@task(each={})",
+    "undo": "@task(undo={})",
+    "From": "From({})",
+    "chain": "chain({})",
+}
+"""How a reference to a task looks in each place that takes one."""
+
+
+class DeclarationError(ChainError, TypeError):
+    """A decorator was given something that cannot work."""
+
+    code: ClassVar[str] = "declaration"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class GeneratorTask(DeclarationError):
+    """A task is a generator."""
+
+    task: Source
+    """The task."""
+    code: ClassVar[str] = "generator-task"
+
+    def problem(self) -> str:
+        return f"Task {self.task.name!r} is a generator: calling it would run nothing."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("declared at", self.task.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [
+            "return the value instead of yielding it",
+            "if the yield is there for clean-up, move it to a dependency: Annotated[..., Depends(...)]",
+        ]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class MethodTask(DeclarationError):
+    """A method was decorated in the body of its class."""
+
+    task: Source
+    """The task."""
+    owner: str
+    """The name of the class."""
+    code: ClassVar[str] = "method-task"
+
+    def problem(self) -> str:
+        return f"Task {self.task.name!r} is a method of class {self.owner!r}, so a chain has no 'self' to call it with."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("declared at", self.task.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [
+            f"decorate the method of an instance: {self.task.name} = task({self.owner}(...).{self.task.name})",
+            f"write a function that takes the instance: Annotated[{self.owner}, Depends(...)]",
+        ]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class DuplicateTask(DeclarationError):
+    """Two tasks bear one name."""
+
+    name: str
+    """The name."""
+    first: Source
+    """The task that bore it first."""
+    second: Source
+    """The other one."""
+    where: str
+    """What holds both: `registry 'default'` or `chain 'checkout'`."""
+    code: ClassVar[str] = "duplicate-task"
+
+    def problem(self) -> str:
+        return f"Two tasks of {self.where} are both called {self.name!r}."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("first", self.first.at), ("second", self.second.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [
+            f'rename one: @task(name="{self.name}_2")',
+            "if this is one file imported under two names, import it under one",
+        ]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class CalledInsteadOfNamed(DeclarationError):
+    """A coroutine stands where the task itself belongs: `after=[clean()]`."""
+
+    task: Source
+    """The task whose option it is; for `chain`, the place of the call."""
+    option: Literal["after", "each", "undo", "From", "chain"]
+    """Where it was given."""
+    called: str
+    """The name of the task that was called."""
+    code: ClassVar[str] = "called-instead-of-named"
+
+    def problem(self) -> str:
+        place = {"From": f"From() in task {self.task.name!r}", "chain": "chain()"}.get(
+            self.option, f"{self.option}= of task {self.task.name!r}"
+        )
+        return f"{place} got the coroutine that {self.called}() returned; it wants the task itself."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("written", WRITTEN[self.option].format(f"{self.called}()"), self.task.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [WRITTEN[self.option].format(self.called)]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BadOption(DeclarationError):
+    """An option has a value that it cannot have."""
+
+    task: Source
+    """The task or chain."""
+    option: str
+    """The option's name."""
+    value: object
+    """What it was given; its `repr` once the error exists."""
+    wanted: str
+    """What it may be, going on from "must be"."""
+    example: str
+    """A right way to write it."""
+    kind: Literal["task", "chain"] = "task"
+    """Whose option it is."""
+    code: ClassVar[str] = "bad-option"
+
+    def __post_init__(self) -> None:
+        self.value = short_repr(self.value)
+
+    def problem(self) -> str:
+        return f"{self.option}={self.value} of {self.kind} {self.task.name!r} must be {self.wanted}."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("declared at", self.task.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [self.example]
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class StreamingEndpoint(DeclarationError):
+    """`@chain` stands on a generator endpoint."""
+
+    endpoint: Source
+    """The endpoint."""
+    code: ClassVar[str] = "streaming-endpoint"
+
+    def problem(self) -> str:
+        return f"Endpoint {self.endpoint.name!r} yields its answer piece by piece, and a chain cannot start from that."
+
+    def evidence(self) -> Iterable[Row]:
+        return [("declared at", self.endpoint.at)]
+
+    def remedies(self) -> Iterable[str]:
+        return [
+            "return the stream as a response: return StreamingResponse(...)",
+            "start the chain yourself when the work is done: await chain(...).start(...)",
+        ]
