@@ -4,7 +4,7 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from inspect import Parameter
-from typing import Annotated, Any, Final, ForwardRef, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Final, ForwardRef, Literal, TypeAlias, Union, get_args, get_origin
 
 Row: TypeAlias = tuple[str, ...]
 """The cells of one line."""
@@ -153,5 +153,6 @@ def _other(annotation: object, name: Callable[[type], str]) -> str:
         return annotation.__forward_arg__
     if isinstance(annotation, list):  # the parameters of Callable[[int, str], None]
         return f"[{', '.join(_written(arg, name) for arg in annotation)}]"
-    special = {None: "None", ...: "...", Any: "Any"}.get(annotation)  # type: ignore[call-overload]
-    return special or str(getattr(annotation, "__name__", None) or annotation).removeprefix("typing.")
+    if annotation is None or annotation is ...:
+        return "None" if annotation is None else "..."
+    return str(getattr(annotation, "__name__", None) or annotation).removeprefix("typing.")

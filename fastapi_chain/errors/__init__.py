@@ -56,18 +56,14 @@ from .declaration import (
     MethodTask,
     StreamingEndpoint,
 )
+from .endpoint import ClosedInput, DecoratorOrder, DuplicateChain, MissingInput, RequestBoundDependency
 from .engine import EngineError, EngineNotInstalled, EngineUnavailable, UnserializableOutput
 from .plan import (
     AmbiguousProducer,
-    ClosedInput,
     CycleError,
-    DecoratorOrder,
-    DuplicateChain,
     InvalidChain,
-    MissingInput,
     NotUpstream,
     PlanError,
-    RequestBoundDependency,
     TypeMismatch,
     UnknownParameter,
     UnknownTask,
@@ -133,3 +129,6 @@ __all__ = [
     "UnknownTask",
     "UnserializableOutput",
 ]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # a traceback shows the name under which it is imported

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
-from .._text import Row, columns
+from fastapi_chain._text import Row, columns
 
 E = TypeVar("E", bound="ChainError")
 

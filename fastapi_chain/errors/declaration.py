@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
-from .._text import Row, short_repr
-from ..spec import Source
+from fastapi_chain._text import Row, short_repr
+from fastapi_chain.spec import Source
+
 from .base import ChainError
 
 WRITTEN: Final = {

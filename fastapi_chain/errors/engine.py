@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._text import Row, shortened, type_name
-from ..spec import Source
+from fastapi_chain._text import Row, shortened, type_name
+from fastapi_chain.spec import Source
+
 from .base import ChainError
 
 

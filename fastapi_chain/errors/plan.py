@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from .._text import Row, closest, counted, cycle, declared, listed, quoted, type_name, type_names
-from ..spec import Source
+from fastapi_chain._text import Row, closest, counted, cycle, declared, listed, type_name, type_names
+from fastapi_chain.spec import Source
+
 from .base import ChainError
 from .declaration import WRITTEN
 
@@ -185,203 +186,48 @@ class TypeMismatch(PlanError):
     takes: object
     """The annotation with which it is taken; text once the error exists."""
     via: Literal["task", "item", "fan-out", "endpoint", "input"] = "task"
-    """How the value travels: a task's output; one item of that output (`each=`); the list of a fan-out's results, each of
-    which has the annotation `returns`; the endpoint's return value; a parameter of the endpoint."""
+    """How the value travels: the output of a task; one item of that output (`each=`); the list of a fan-out's results,
+    where `returns` is about one of them; the endpoint's return value; a parameter of the endpoint."""
     code: ClassVar[str] = "type-mismatch"
 
     def __post_init__(self) -> None:
         self.returns, self.takes = type_names(self.returns, self.takes)
 
     def problem(self) -> str:
-        giver, taker = repr(self.producer.name), f"but task {self.consumer.name!r} takes"
-        return {
-            "task": f"Task {giver} returns {self.returns}, {taker} {self.param!r} as {self.takes}.",
-            "item": f"Task {giver} returns {self.returns}, {taker} each item, {self.param!r}, as {self.takes}.",
-            "fan-out": f"Task {giver} gives list[{self.returns}], one {self.returns} for each item, "
-            f"{taker} {self.param!r} as {self.takes}.",
-            "endpoint": f"Endpoint {giver} returns {self.returns}, {taker} {self.param!r} as {self.takes}.",
-            "input": f"Endpoint {giver} gives {self.param!r} as {self.returns}, {taker} it as {self.takes}.",
+        given = {
+            "task": f"Task {self.producer.name!r} returns {self.returns}",
+            "item": f"Task {self.producer.name!r} returns {self.returns}",
+            "fan-out": f"Task {self.producer.name!r} runs for each item and gives list[{self.returns}]",
+            "endpoint": f"Endpoint {self.producer.name!r} returns {self.returns}",
+            "input": f"Endpoint {self.producer.name!r} gives {self.param!r} as {self.returns}",
         }[self.via]
+        taken = {"input": "it", "item": f"each item, {self.param!r},"}.get(self.via, repr(self.param))
+        return f"{given}, but task {self.consumer.name!r} takes {taken} as {self.takes}."
 
     def evidence(self) -> Iterable[Row]:
-        given = ("returned", f"{self.producer.name}(...) -> {self.returns}", self.producer.at)
         if self.via == "input":
-            given = ("given", f"{self.producer.name}({self.param}: {self.returns})", self.producer.at)
-        return [given, ("taken", f"{self.consumer.name}({self.param}: {self.takes})", self.consumer.at)]
+            yield ("given", f"{self.producer.name}({self.param}: {self.returns})", self.producer.at)
+        else:
+            yield ("returned", f"{self.producer.name}(...) -> {self.returns}", self.producer.at)
+        yield ("taken", f"{self.consumer.name}({self.param}: {self.takes})", self.consumer.at)
 
     def remedies(self) -> Iterable[str]:
         giver, taker = repr(self.producer.name), repr(self.consumer.name)
+        if self.via == "item":
+            return [f"return list[{self.takes}] in {giver}"]
+        if self.via == "fan-out":
+            return [f"take list[{self.returns}] in {taker}"]
         if self.via == "task" and self._only_none_differs():
             return [
                 f"take {self.returns} in {taker} and handle None",
                 f'raise Skip("...") in {giver} instead of returning None',
             ]
-        if self.via == "item":
-            return [f"return list[{self.takes}] in {giver}", f"take what it gives: another type for {self.param!r}"]
-        given = f"list[{self.returns}]" if self.via == "fan-out" else self.returns
-        verb = {"fan-out": "return for each item", "input": "declare it"}.get(self.via, "return it")
-        return [f"take it as it is given: {self.param}: {given}", f"{verb} as {taker} takes it, in {giver}: {self.takes}"]
+        verb = f"declare {self.param}:" if self.via == "input" else "return"
+        return [f"take {self.returns} in {taker}", f"{verb} {self.takes} in {giver}"]
 
     def _only_none_differs(self) -> bool:
         given, taken = set(str(self.returns).split(" | ")), set(str(self.takes).split(" | "))
         return given - {"None"} == taken
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class MissingInput(PlanError):
-    """A chain is started without something that it needs."""
-
-    needed: tuple[tuple[str, object, Source], ...]
-    """What is missing: name, annotation and the task that needs it; the annotation is text once the error exists."""
-    gives: tuple[str, ...]
-    """The inputs that are there."""
-    route: str | None = None
-    """`POST /orders`; None if the chain is started by `start()` or `run()`."""
-    endpoint: Source | None = None
-    """The endpoint; None if the chain is started by `start()` or `run()`."""
-    chain: str = ""
-    """The name of the chain, for `start()` and `run()`."""
-    code: ClassVar[str] = "missing-input"
-
-    def __post_init__(self) -> None:
-        self.needed = tuple((name, type_name(annotation), task) for name, annotation, task in self.needed)
-
-    def problem(self) -> str:
-        names = quoted(name for name, _, _ in self.needed)
-        it = "it" if len(self.needed) == 1 else "them"
-        if self.endpoint is None:
-            return f"Chain {self.chain!r} needs {names}, but was started without {it}."
-        if self.route in (None, self.endpoint.name):
-            return f"Endpoint {self.endpoint.name!r} starts a chain that needs {names}, but does not give {it}."
-        return f"{self.route} starts a chain that needs {names}, but endpoint {self.endpoint.name!r} does not give {it}."
-
-    def evidence(self) -> Iterable[Row]:
-        for name, annotation, task in self.needed:
-            yield (declared(name, str(annotation)), f"needed by {task.name!r}", task.at)
-        if self.endpoint is None:
-            yield ("given", listed(self.gives))
-        else:
-            yield ("endpoint gives", listed(self.gives), self.endpoint.at)
-
-    def remedies(self) -> Iterable[str]:
-        if self.endpoint is None:
-            yield f"start({', '.join(f'{name}=...' for name, _, _ in self.needed)})"
-            return
-        for name, annotation, _ in self.needed:
-            yield f"add a parameter to the endpoint: {declared(name, str(annotation))}"
-        it = "it" if len(self.needed) == 1 else "one of them"
-        yield f'return {it}, and say so: @chain(..., returns="{self.needed[0][0]}")'
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class DuplicateChain(PlanError):
-    """Two chains of one app bear one name."""
-
-    name: str
-    """The name."""
-    first: Source
-    """Where the first is used."""
-    second: Source
-    """Where the other is used."""
-    code: ClassVar[str] = "duplicate-chain"
-
-    def problem(self) -> str:
-        return f"Two chains of this app are both called {self.name!r}."
-
-    def evidence(self) -> Iterable[Row]:
-        return [("first", self.first.at), ("second", self.second.at)]
-
-    def remedies(self) -> Iterable[str]:
-        return [f'@chain(..., name="{self.name}_2")']
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class RequestBoundDependency(PlanError):
-    """A task needs the request, but its engine runs it when the request is gone."""
-
-    task: Source
-    """The task."""
-    path: tuple[str, ...]
-    """From the task's parameter through its dependencies to what belongs to the request: `("user", "login", "Request")`."""
-    engine: str
-    """The engine's name."""
-    code: ClassVar[str] = "request-bound-dependency"
-
-    def problem(self) -> str:
-        return f"Task {self.task.name!r} depends on {self.path[-1]}, which is gone when engine {self.engine!r} runs the task."
-
-    def evidence(self) -> Iterable[Row]:
-        first, *others = self.path
-        return [("path", " -> ".join([f"{self.task.name}({first})", *others])), ("declared at", self.task.at)]
-
-    def remedies(self) -> Iterable[str]:
-        return [
-            "read what you need in the endpoint and hand it on as a value: a parameter of both endpoint and task",
-            'run the chain in the process of the request: install(app, engine="memory")',
-        ]
-
-
-_CLOSED: dict[str, tuple[str, str]] = {
-    "yield-dependency": ("the value of a dependency with yield", "open it in the task: {}: Annotated[..., Depends(...)]"),
-    "UploadFile": ("an UploadFile", 'read it in the endpoint: return await {}.read(), and say so: @chain(..., returns="..."'),
-}
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClosedInput(PlanError):
-    """An input is closed before the chain starts."""
-
-    endpoint: Source
-    """The endpoint that gives it."""
-    param: str
-    """The input."""
-    reason: Literal["yield-dependency", "UploadFile"]
-    """What closes it."""
-    task: Source
-    """The task that takes it."""
-    code: ClassVar[str] = "closed-input"
-
-    def problem(self) -> str:
-        what, _ = _CLOSED[self.reason]
-        return f"Task {self.task.name!r} takes {self.param!r}, {what}, which is closed before the task starts."
-
-    def evidence(self) -> Iterable[Row]:
-        return [("given by", self.endpoint.name, self.endpoint.at), ("taken by", self.task.name, self.task.at)]
-
-    def remedies(self) -> Iterable[str]:
-        return [_CLOSED[self.reason][1].format(self.param), "hand on an id or a pydantic model instead"]
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class DecoratorOrder(PlanError):
-    """`@chain` stands above the route's decorator."""
-
-    endpoint: Source
-    """The endpoint."""
-    route: str
-    """`POST /orders`, or the decorator as it is written: `@router.post("/orders")`."""
-    is_async: bool = True
-    """Whether the endpoint is `async def`."""
-    code: ClassVar[str] = "decorator-order"
-
-    def problem(self) -> str:
-        return (
-            f"@chain stands above {self._decorator()}, so FastAPI registered the bare function "
-            "and the chain would never start."
-        )
-
-    def evidence(self) -> Iterable[Row]:
-        return [("endpoint", self.endpoint.name, self.endpoint.at)]
-
-    def remedies(self) -> Iterable[str]:
-        function = f"{'async def' if self.is_async else 'def'} {self.endpoint.name}"
-        return [f"put @chain(...) directly above `{function}`, below {self._decorator().partition('(')[0]}"]
-
-    def _decorator(self) -> str:
-        if self.route.startswith("@"):
-            return self.route
-        method, _, path = self.route.partition(" ")
-        return f'@app.{method.lower() if method.isalpha() else "api_route"}("{path}")'
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

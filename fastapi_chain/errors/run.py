@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
-from .._text import Row, closest, listed, seconds, short_repr, shortened, type_names
-from ..outcome import ErrorInfo
-from ..spec import Source
-from .base import ChainError
+from fastapi_chain._text import Row, closest, listed, seconds, short_repr, shortened, type_names
+from fastapi_chain.outcome import ErrorInfo
+from fastapi_chain.spec import Source
 
+from .base import ChainError
 
 _COMPLAINTS: Final = 3  # of a value that is wrong in a thousand places, a few are enough
 

@@ -1,9 +1,9 @@
 """What a task raises to steer its chain: no errors, so not part of the tree."""
 
-from .._text import seconds as in_seconds
+from fastapi_chain._text import seconds as in_seconds
 
 
-class Skip(Exception):  # noqa: N818 - it is no error
+class Skip(Exception):
     """Raise it in a task that has nothing to do.
 
     The task, and every task that needs its output, ends `skipped` with that reason; the run does not fail.
@@ -11,7 +11,7 @@ class Skip(Exception):  # noqa: N818 - it is no error
     Example:
         >>> raise Skip("no rows today")
         Traceback (most recent call last):
-        fastapi_chain.errors.signals.Skip: no rows today
+        fastapi_chain.errors.Skip: no rows today
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -20,13 +20,13 @@ class Skip(Exception):  # noqa: N818 - it is no error
         self.reason = reason
 
 
-class RetryAfter(Exception):  # noqa: N818 - it is no error
+class RetryAfter(Exception):
     """Raise it in a task that should be tried again later; the attempt counts as a failed one.
 
     Example:
         >>> raise RetryAfter(30)
         Traceback (most recent call last):
-        fastapi_chain.errors.signals.RetryAfter: try again in 30 s
+        fastapi_chain.errors.RetryAfter: try again in 30 s
     """
 
     def __init__(self, seconds: float) -> None:
