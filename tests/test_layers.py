@@ -1,0 +1,72 @@
+"""The layers: the package keeps the contracts of pyproject.toml, and each contract notices what it is there for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastapi_chain
+
+PACKAGE = Path(fastapi_chain.__file__).parent
+CONFIG = Path(__file__).parent.parent / "pyproject.toml"
+
+
+def lint_imports(folder: Path) -> str:
+    """Return what import-linter says about the package in *folder*."""
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", code, "--no-logo", "--no-cache", "--config", str(CONFIG)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def broken(output: str) -> set[str]:
+    """Return the names of the contracts that are broken."""
+    return {line.removesuffix(" BROKEN") for line in output.splitlines() if line.endswith(" BROKEN")}
+
+
+LAYERS = "A module imports only from the rows below it"
+PURE = "What is declared, planned and scheduled knows no framework"
+ACYCLIC = "No two siblings import each other, function-local imports included"
+
+
+def test_the_package_keeps_every_contract() -> None:
+    """import-linter finds nothing in the package, and has checked something."""
+    output = lint_imports(PACKAGE.parent)
+    assert " 0 broken." in output, output
+    assert broken(output) == set()
+
+
+@pytest.mark.parametrize(
+    ("files", "contracts"),
+    [
+        # As it stands, all is well.
+        ({}, set()),
+        # Downwards is what imports are for.
+        ({"plan.py": "from .spec import TaskSpec"}, set()),
+        # One row up.
+        ({"_graph.py": "from ._wiring import Wiring"}, {LAYERS}),
+        # All the way up, and inside a function.
+        ({"spec.py": "def f() -> None:\n    from . import plan"}, {LAYERS}),
+        # A module that stands in no row.
+        ({"helpers.py": ""}, {LAYERS}),
+        # What is pure imports no framework, wherever in the file.
+        ({"plan.py": "import fastapi"}, {PURE}),
+        ({"spec.py": "def f() -> None:\n    import sqlalchemy.orm"}, {PURE}),
+        # Modules of one row may know each other ...
+        ({"events.py": "from .tasks import Task"}, set()),
+        # ... but not both ways.
+        (
+            {"events.py": "from .tasks import Task", "tasks.py": "def f() -> None:\n    from .events import Event"},
+            {ACYCLIC},
+        ),
+    ],
+)
+def test_a_contract_notices(tmp_path: Path, files: dict[str, str], contracts: set[str]) -> None:
+    """Lines that do not belong into a file break exactly the contract that forbids them."""
+    for path in PACKAGE.rglob("*.py"):
+        copy = tmp_path / path.relative_to(PACKAGE.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+    for file, text in files.items():
+        (tmp_path / "fastapi_chain" / file).write_text(text)
+    assert broken(lint_imports(tmp_path)) == contracts
