@@ -128,7 +128,7 @@ def prepare(job: Job) -> str:
     subprocess.run([job.base, "-m", "venv", "--without-pip", folder], check=True)
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(pins(job)))
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", python]
+    pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "--python", python]
     what = ["--editable", f".[{EXTRAS}]" if job.pinned else ".", "--group", "test", *job.requirements]
     subprocess.run([*pip, "install", "--constraint", constraints, *what], check=True, cwd=ROOT)
     stamp.write_text(wanted)
