@@ -4,8 +4,8 @@ Only a certain no is ever an error, so whatever annotations alone cannot decide 
 resolve, the types of a protocol's data, ...) is unknown. Containers are read as covariant: a value that is handed on is
 not written to through its producer's type. mypy is stricter there.
 
-The rules are asked in order; the first with an opinion decides. A rule gets the two annotations, stripped, and the way
-to ask about their parts.
+The rules are asked in order; the first with an opinion decides, and the last always has one. A rule gets the two
+annotations, stripped, and the way to ask about their parts.
 """
 
 import collections.abc as cabc
@@ -13,7 +13,7 @@ import inspect
 import typing
 from typing import Any, Final, NewType, get_args, get_origin
 
-from ._classes import arguments_as, classes, generic_origin, join, protocols, typed_dicts
+from ._classes import arguments_as, classes, derived_from_any, generic_origin, join, protocols, typed_dicts
 from ._forms import callables, class_objects, is_union, literals, new_types, same, top_and_bottom, unions, unknowable
 from ._verdict import NEXT, Verdict, strip
 
@@ -24,6 +24,7 @@ _RULES: Final = (
     top_and_bottom,
     unknowable,
     unions,
+    derived_from_any,
     literals,
     new_types,
     callables,
@@ -53,7 +54,8 @@ def item_type(annotation: object) -> object | None:
     """Return the type of the items of a list-like annotation (`list[T]`, `tuple[T, ...]`, `Iterable[T]`, ...).
 
     Returns:
-        `Any` where it cannot be known, None if the annotation is certainly no list: a string, a mapping, a model.
+        `Any` where it cannot be known, None if the annotation is certainly no list: a string, a mapping, a model, or a
+        list that may be missing.
     """
     try:
         return _item_type(strip(annotation))
@@ -73,11 +75,8 @@ def _fits(produced: object, wanted: object, seen: frozenset[tuple[int, int]]) ->
     if pair in seen or len(seen) > _DEPTH:
         return None
     produced, wanted = strip(produced), strip(wanted)
-    for rule in _RULES:
-        verdict = rule(produced, wanted, lambda a, b: _fits(a, b, seen | {pair}))
-        if verdict is not NEXT:
-            return typing.cast("Verdict", verdict)
-    return None
+    verdicts = (rule(produced, wanted, lambda a, b: _fits(a, b, seen | {pair})) for rule in _RULES)
+    return typing.cast("Verdict", next(verdict for verdict in verdicts if verdict is not NEXT))
 
 
 def _item_type(annotation: Any) -> object | None:  # noqa: ANN401 - any annotation
@@ -88,7 +87,7 @@ def _item_type(annotation: Any) -> object | None:  # noqa: ANN401 - any annotati
         items = [item_type(member) for member in get_args(annotation)]
         return None if None in items else join(items)
     cls = generic_origin(get_origin(annotation) or annotation)
-    if not isinstance(cls, type) or cls in {object, inspect.Parameter.empty}:
+    if not isinstance(cls, type) or cls in {object, Any, inspect.Parameter.empty}:
         return Any
     own = getattr(cls, "__iter__", None)
     of_model = getattr(own, "__module__", "").partition(".")[0] == "pydantic"  # it yields the fields

@@ -1,6 +1,7 @@
 """Rules about classes: inheritance, arguments in brackets, tuples, `TypedDict`, protocols."""
 
 import collections.abc as cabc
+import inspect
 import sys
 import typing
 from collections.abc import Iterable
@@ -13,8 +14,17 @@ from ._verdict import NEXT, Fits, Verdict, every
 _PROMOTIONS: Final = ((int, float), (int, complex), (float, complex), (bytearray, bytes), (memoryview, bytes))
 _SHAPELESS: Final = ("builtins", "collections", "collections.abc")
 """Modules whose generic classes carry no `__orig_bases__`."""
+_STRUCTURAL: Final = ("collections.abc", "contextlib", "os")
+"""Modules whose abstract classes type checkers take for protocols."""
 _YIELDED: Final[dict[object, int]] = {cabc.Generator: 0, cabc.AsyncGenerator: 0, cabc.Coroutine: 2}
 """Which argument of these is the one of their bases with one argument."""
+
+
+def derived_from_any(a: object, b: object, _: Fits) -> object:
+    """A class with `Any` among its bases may be anything."""
+    if not isinstance(a, type) or Any not in a.__mro__:
+        return NEXT
+    return True if isinstance(b, type) and b in a.__mro__ else None
 
 
 def typed_dicts(a: object, b: object, fits: Fits) -> object:
@@ -23,7 +33,8 @@ def typed_dicts(a: object, b: object, fits: Fits) -> object:
         return _keys(a, b, fits)
     if te.is_typeddict(a):
         want = get_origin(b) or b
-        return (None if issubclass(dict, want) else False) if isinstance(want, type) else None
+        fixed = isinstance(want, type) and want is not cabc.Hashable and not issubclass(dict, want)
+        return False if fixed else None
     if te.is_typeddict(b):
         have = get_origin(a) or a
         if not isinstance(have, type):
@@ -36,8 +47,9 @@ def _keys(a: Any, b: Any, fits: Fits) -> Verdict:  # noqa: ANN401 - a TypedDict 
     have, want = te.get_type_hints(a), te.get_type_hints(b)
     if not b.__required_keys__ <= have.keys():
         return False
-    may_miss = b.__required_keys__ - a.__required_keys__
-    return every(None if key in may_miss else fits(have[key], want[key]) for key in want.keys() & have.keys())
+    # A key that is optional on one side only, or that is not declared and may be there all the same, with any value.
+    unclear = (a.__required_keys__ ^ b.__required_keys__) | (want.keys() - have.keys())
+    return every(None if key in unclear else fits(have[key], want[key]) for key in want)
 
 
 def protocols(a: object, b: object, _: Fits) -> object:
@@ -45,22 +57,21 @@ def protocols(a: object, b: object, _: Fits) -> object:
     have, want = get_origin(a) or a, get_origin(b) or b
     if not getattr(want, "_is_protocol", False) or want.__module__ in {"typing", "collections.abc"}:
         return NEXT
-    if not isinstance(have, type) or not isinstance(want, type):
+    if not isinstance(have, type) or not isinstance(want, type) or issubclass(have, type):
         return None
     if want in have.__mro__:
         return None if get_args(b) else True
     members = te.get_protocol_members(want)
-    named = {name for cls in have.__mro__ for name in _names_of(cls)}
-    missing = [name for name in members if not hasattr(have, name) and name not in named]
-    if missing:
+    if not members <= {name for cls in have.__mro__ for name in _names_of(cls)}:
         return None if _is_dynamic(have) else False
     return None if get_args(b) or not all(callable(getattr(want, name, None)) for name in members) else True
 
 
 def _names_of(cls: type) -> Iterable[str]:
-    """Return the attributes that a class declares, or that its methods may set on `self`."""
-    yield from getattr(cls, "__annotations__", {})
-    for member in vars(cls).values():
+    """Return the attributes that a class has or declares, or that its methods may set on `self`."""
+    yield from inspect.get_annotations(cls)
+    for name, member in vars(cls).items():
+        yield name
         yield from getattr(getattr(member, "__code__", None), "co_names", ())
 
 
@@ -69,8 +80,9 @@ def _is_dynamic(cls: type) -> bool:
     root = cls.__module__.partition(".")[0]
     hooks = [
         base
-        for base in cls.__mro__[:-1]
-        if base.__module__.partition(".")[0] != "pydantic" and vars(base).keys() & {"__getattr__", "__getattribute__"}
+        for base in cls.__mro__
+        if base.__module__.partition(".")[0] not in {"builtins", "pydantic"}
+        and vars(base).keys() & {"__getattr__", "__getattribute__"}
     ]
     return bool(hooks) or (root != "builtins" and root in sys.stdlib_module_names)
 
@@ -95,13 +107,16 @@ def by_class(have: object, want: object) -> Verdict:
         return True
     if any(issubclass(have, small) and issubclass(large, want) for small, large in _PROMOTIONS):
         return True
-    # What these are for a type checker is written in stubs: `StringIO` is a `TextIO`, `EmailStr` is a `str`.
-    elsewhere = any(cls.__module__ in {"typing", "typing_extensions"} or _is_pydantic_type(cls) for cls in (have, want))
-    return None if elsewhere else False
+    elsewhere = _is_defined_in_stubs(have) or _is_defined_in_stubs(want)
+    return (
+        None if elsewhere or (want.__module__ in _STRUCTURAL and _is_dynamic(have)) or want is cabc.Hashable else False
+    )
 
 
-def _is_pydantic_type(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "pydantic" and cls.__name__ not in {"BaseModel", "RootModel"}
+def _is_defined_in_stubs(cls: type) -> bool:
+    """Whether type checkers see another class here: for them `StringIO` is a `TextIO`, `EmailStr` is a `str`."""
+    root = cls.__module__.partition(".")[0]
+    return root in {"typing", "typing_extensions"} or (root == "pydantic" and cls.__name__ != "BaseModel")
 
 
 def _by_arguments(a: object, b: object, fits: Fits) -> Verdict:
@@ -120,9 +135,9 @@ def _by_arguments(a: object, b: object, fits: Fits) -> Verdict:
 
 
 def _argument(x: object, y: object, fits: Fits, *, covariant: bool) -> Verdict:
-    """Compare one argument; the variance of a user's class is unknown: only what fits in no direction is a no."""
-    verdict = fits(x, y)
-    return None if verdict is False and not covariant and fits(y, x) is not False else verdict
+    """Compare one argument; the variance of a user's class is unknown: both directions must agree."""
+    forth = fits(x, y)
+    return forth if covariant or forth is fits(y, x) else None
 
 
 def _arguments(annotation: object) -> tuple[object, ...]:
@@ -180,7 +195,7 @@ def join(items: Iterable[object]) -> object:
 
 def _tuples(have: tuple[object, ...] | None, want: tuple[object, ...], fits: Fits) -> Verdict:
     """Item by item; `tuple[T, ...]` has an unknown number of them."""
-    if have is None or any(get_origin(item) is te.Unpack for item in (*have, *want)):
+    if have is None or any(_is_unpacked(item) for item in (*have, *want)):
         return None
     if want[-1] is ...:
         return every(fits(item, want[0]) for item in have if item is not ...)
@@ -189,6 +204,10 @@ def _tuples(have: tuple[object, ...] | None, want: tuple[object, ...], fits: Fit
     if len(have) != len(want):
         return False
     return every(fits(x, y) for x, y in zip(have, want, strict=True))
+
+
+def _is_unpacked(item: object) -> bool:
+    return get_origin(item) is te.Unpack or getattr(item, "__unpacked__", False)
 
 
 def _tuple_items(annotation: object) -> tuple[object, ...] | None:
