@@ -20,7 +20,7 @@ test: static ## All checks, all tests, on old and new FastAPI and Python, with b
 	@$(BIN)/python tools/jobs.py
 
 check: static ## Formatting, lint, layers, types and unit tests (below 90 seconds)
-	@$(BIN)/python -m pytest --quiet tests/unit tests/test_*.py fastapi_chain
+	@$(BIN)/python -m pytest --quiet tests/unit $(wildcard tests/test_*.py) fastapi_chain
 
 static: .venv/dev.stamp
 	$(BIN)/ruff format --check .
@@ -28,7 +28,8 @@ static: .venv/dev.stamp
 	@$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
-	$(BIN)/pyright --verifytypes fastapi_chain --ignoreexternal
+	@# It asks the `python` of PATH where the package is.
+	PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes fastapi_chain --ignoreexternal
 
 format: .venv/dev.stamp ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
