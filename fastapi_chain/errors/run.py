@@ -230,7 +230,9 @@ class OutputValidationError(RunError):
 
     def remedies(self) -> Iterable[str]:
         yield f"return what the annotation says: {self.expected}"
-        if self.returned not in str(self.expected):
+        if self.returned == "None":
+            yield f"correct the annotation: def {self.task.name}(...) -> {self.expected} | None"
+        elif self.returned != str(self.expected).partition("[")[0]:
             yield f"correct the annotation: def {self.task.name}(...) -> {self.returned}"
 
 
