@@ -138,15 +138,15 @@ class TaskSkipped(RunError):
     """The name of the task."""
     reason: str
     """Why it was skipped: `skip: <text>`, `upstream_failed: <task>`, `upstream_skipped: <task>` or `condition`."""
-    run: str
-    """The id of the run."""
+    run: str | None = None
+    """The id of the run, if it is at hand."""
     code: ClassVar[str] = "task-skipped"
 
     def problem(self) -> str:
         return f"Task {self.task!r} was skipped, so it has no output."
 
     def evidence(self) -> Iterable[Row]:
-        return [("reason", self.reason), ("run", self.run)]
+        return [("reason", self.reason), *([("run", self.run)] if self.run else [])]
 
     def remedies(self) -> Iterable[str]:
         return [f'ask without an error: run.outputs.get("{self.task}")']
@@ -160,15 +160,15 @@ class TaskCancelled(RunError):
     """The name of the task."""
     reason: str
     """Why it was cancelled: `run_cancelled`, `deadline` or `shutdown`."""
-    run: str
-    """The id of the run."""
+    run: str | None = None
+    """The id of the run, if it is at hand."""
     code: ClassVar[str] = "task-cancelled"
 
     def problem(self) -> str:
         return f"Task {self.task!r} was cancelled, so it has no output."
 
     def evidence(self) -> Iterable[Row]:
-        return [("reason", self.reason), ("run", self.run)]
+        return [("reason", self.reason), *([("run", self.run)] if self.run else [])]
 
     def remedies(self) -> Iterable[str]:
         return [f'ask without an error: run.outputs.get("{self.task}")', "run it again: await run.retry(task)"]

@@ -172,6 +172,15 @@ def test_a_task_that_failed_at_once():
     assert error.problem() == "Task 'save' failed, tried once: OSError: disk full"
 
 
+@pytest.mark.parametrize("cls", [errors.TaskSkipped, errors.TaskCancelled])
+def test_a_task_without_output_and_run(cls):
+    """An id that is not at hand takes no line."""
+    lines = str(cls(task="save", reason="because")).splitlines()
+
+    assert lines[1] == "    reason   because"
+    assert lines[2].startswith("Fix")
+
+
 def test_a_cancelled_run_without_a_reason():
     """A reason that nobody gave takes no line."""
     assert "reason" not in str(errors.RunCancelled(run="7f3a"))
