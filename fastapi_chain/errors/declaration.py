@@ -9,14 +9,12 @@ from fastapi_chain.spec import Source
 
 from .base import ChainError
 
-WRITTEN: Final = {
-    "after": "@task(after=[{}])",
-    "each": "@task(each={})",
-    "undo": "@task(undo={})",
-    "From": "From({})",
-    "chain": "chain({})",
-}
-"""How a reference to a task looks in each place that takes one."""
+_WRITTEN: Final = {"after": "@task(after=[{}])", "From": "From({})", "chain": "chain({})"}
+
+
+def written(option: str, reference: str) -> str:
+    """Return the code that names the task *reference*: in an option of `@task`, in `From` or in `chain`."""
+    return _WRITTEN.get(option, f"@task({option}={{}})").format(reference)
 
 
 class DeclarationError(ChainError, TypeError):
@@ -102,8 +100,8 @@ class CalledInsteadOfNamed(DeclarationError):
 
     task: Source
     """The task whose option it is; for `chain`, the place of the call."""
-    option: Literal["after", "each", "undo", "From", "chain"]
-    """Where it was given."""
+    option: str
+    """Where it was given: an option of `@task`, `From` or `chain`."""
     called: str
     """The name of the task that was called."""
     code: ClassVar[str] = "called-instead-of-named"
@@ -115,10 +113,10 @@ class CalledInsteadOfNamed(DeclarationError):
         return f"{place} got the coroutine that {self.called}() returned; it wants the task itself."
 
     def evidence(self) -> Iterable[Row]:
-        return [("written", WRITTEN[self.option].format(f"{self.called}()"), self.task.at)]
+        return [("written", written(self.option, f"{self.called}()"), self.task.at)]
 
     def remedies(self) -> Iterable[str]:
-        return [WRITTEN[self.option].format(self.called)]
+        return [written(self.option, self.called)]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from fastapi_chain._text import Row, declared, listed, quoted, type_name
 from fastapi_chain.spec import Source
@@ -114,8 +114,8 @@ class ClosedInput(PlanError):
     """The endpoint that gives it."""
     param: str
     """The input."""
-    reason: Literal["yield-dependency", "UploadFile"]
-    """What closes it."""
+    reason: str
+    """What it is: `yield-dependency` or `UploadFile`."""
     task: Source
     """The task that takes it."""
     code: ClassVar[str] = "closed-input"

@@ -8,7 +8,7 @@ from fastapi_chain._text import Row, closest, counted, cycle, declared, listed, 
 from fastapi_chain.spec import Source
 
 from .base import ChainError
-from .declaration import WRITTEN
+from .declaration import written
 
 
 class PlanError(ChainError, ValueError):
@@ -34,8 +34,8 @@ class CycleError(PlanError):
         return cycle([(task.name, why, task.at) for task, why in self.path])
 
     def remedies(self) -> Iterable[str]:
-        written = [(task, why) for task, why in self.path if not why.startswith("needs ")]
-        task, why = (written or self.path)[-1]  # what is written as an option is dropped more easily than a value
+        options = [(task, why) for task, why in self.path if not why.startswith("needs ")]
+        task, why = (options or self.path)[-1]  # an option is dropped more easily than a value
         yield f"drop {why.replace('needs ', 'parameter ', 1)} from {task.name!r}"
         if len(self.path) > 1:
             yield "split a task in two, so that the half which is needed early needs nothing late"
@@ -49,8 +49,8 @@ class UnknownTask(PlanError):
     """The task that names it; for `chain`, where the chain is made."""
     wanted: str
     """The name."""
-    option: Literal["after", "each", "undo", "From", "chain"] = "after"
-    """Where it is named."""
+    option: str = "after"
+    """Where it is named: an option of `@task`, `From` or `chain`."""
     known: tuple[str, ...]
     """The names there are."""
     chain: str
@@ -58,16 +58,12 @@ class UnknownTask(PlanError):
     code: ClassVar[str] = "unknown-task"
 
     def problem(self) -> str:
-        subject = "It" if self.option == "chain" else f"Task {self.task.name!r}"
-        verb = {
-            "after": f"{subject} runs after {self.wanted!r}",
-            "each": f"{subject} runs for each item of {self.wanted!r}",
-            "undo": f"{subject} is undone by {self.wanted!r}",
-            "From": f"{subject} takes the output of {self.wanted!r}",
-        }.get(self.option)
-        if verb is None:
+        if self.option == "chain":
             return f"Chain {self.chain!r} is made of {self.wanted!r}, but there is no such task."
-        return f"{verb}, but chain {self.chain!r} has no such task."
+        verb = {"after": "runs after", "each": "runs for each item of", "undo": "is undone by"}.get(
+            self.option, "takes"
+        )
+        return f"Task {self.task.name!r} {verb} {self.wanted!r}, but chain {self.chain!r} has no such task."
 
     def evidence(self) -> Iterable[Row]:
         return [("declared at", self.task.at), ("tasks known", listed(self.known))]
@@ -75,7 +71,7 @@ class UnknownTask(PlanError):
     def remedies(self) -> Iterable[str]:
         near = closest(self.wanted, self.known)
         if near is not None:
-            yield "write " + WRITTEN[self.option].format(f'"{near}"')
+            yield "write " + written(self.option, f'"{near}"')
         yield f"import the module that defines {self.wanted!r} before the app starts"
 
 

@@ -159,7 +159,7 @@ def test_a_circle_of_parameters():
         ("after", "Task 'ship' runs after 'linez', but chain 'buy' has no such task.", '@task(after=["lines"])'),
         ("each", "Task 'ship' runs for each item of 'linez', but chain 'buy' has no such task.", '@task(each="lines")'),
         ("undo", "Task 'ship' is undone by 'linez', but chain 'buy' has no such task.", '@task(undo="lines")'),
-        ("From", "Task 'ship' takes the output of 'linez', but chain 'buy' has no such task.", 'From("lines")'),
+        ("From", "Task 'ship' takes 'linez', but chain 'buy' has no such task.", 'From("lines")'),
         ("chain", "Chain 'buy' is made of 'linez', but there is no such task.", 'chain("lines")'),
     ],
 )
