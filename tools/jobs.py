@@ -116,7 +116,7 @@ def find_python(version: str) -> str | None:
 
 def starts(python: str) -> bool:
     """Return whether *python* can run code: a shim of pyenv may stand for nothing."""
-    return subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True, check=False).returncode == 0
+    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
 
 
 def prepare(job: Job) -> str:
