@@ -1,0 +1,118 @@
+"""What has become of each task of a run, or of each item of a fan-out: flat arrays, read as records when somebody asks.
+
+The arrays are what makes a run cheap: a task that succeeds at once costs one byte and two numbers. What is rare (further attempts,
+errors, reasons) lies in dictionaries that stay empty.
+"""
+
+from typing import Final
+
+from ._clock import utc
+from .outcome import Attempt, AttemptState, ErrorInfo, TaskRecord, TaskState
+
+PENDING: Final = 0
+RUNNING: Final = 1
+RETRYING: Final = 2
+SUCCEEDED: Final = 3
+FAILED: Final = 4
+SKIPPED: Final = 5
+CANCELLED: Final = 6
+
+STATES: Final[tuple[TaskState, ...]] = (
+    "pending",
+    "running",
+    "retrying",
+    "succeeded",
+    "failed",
+    "skipped",
+    "cancelled",
+)
+"""The names of the states, by number; from `SUCCEEDED` on they are terminal."""
+
+_ENDED_AS: Final[dict[int, AttemptState]] = {RUNNING: "running", SUCCEEDED: "succeeded"}
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return *error* in words."""
+    return ErrorInfo(type(error).__name__, str(error))
+
+
+class Ledger:
+    """The states of *size* tasks or items, by number."""
+
+    __slots__ = ("began", "ended", "epoch", "errors", "next_at", "past", "reasons", "roots", "states", "undone")
+
+    def __init__(self, size: int, epoch: float) -> None:
+        """Start with all of them pending; *epoch* is what the monotonic clock lacks to the time of day."""
+        self.epoch = epoch
+        self.states = bytearray(size)
+        self.began = [0.0] * size
+        self.ended = [0.0] * size
+        self.past: dict[int, list[Attempt]] = {}  # attempts that are over, the last success excepted
+        self.errors: dict[int, BaseException] = {}
+        self.reasons: dict[int, str] = {}  # why skipped, or why cancelled
+        self.roots: dict[int, int] = {}  # which task a skipped one was skipped because of
+        self.next_at: dict[int, float] = {}  # when the next attempt begins, while retrying
+        self.undone: set[int] = set()
+
+    def attempt(self, i: int) -> int:
+        """Return the number of the attempt that runs, or that would come next."""
+        past = self.past.get(i)
+        return 1 if past is None else len(past) + 1
+
+    def close(self, i: int, state: AttemptState, now: float, error: BaseException | None) -> None:
+        """Put the running attempt down as over."""
+        past = self.past.setdefault(i, [])
+        past.append(self._attempt(i, len(past) + 1, state, now, None if error is None else error_info(error)))
+
+    def _attempt(self, i: int, n: int, state: AttemptState, end: float | None, error: ErrorInfo | None) -> Attempt:
+        past = self.past.get(i, ())
+        began = self.began[i] + self.epoch
+        # The wait before this attempt is the gap after the one before it.
+        last = past[n - 2].finished_at if len(past) >= n - 1 > 0 else None
+        return Attempt(
+            n=n,
+            state=state,
+            started_at=utc(began),
+            finished_at=None if end is None else utc(end + self.epoch),
+            error=error,
+            backoff=None if last is None else max(0.0, began - last.timestamp()),
+        )
+
+    def attempts(self, i: int) -> tuple[Attempt, ...]:
+        """Return all attempts, in order."""
+        past = tuple(self.past.get(i, ()))
+        state = _ENDED_AS.get(self.states[i])
+        if state is None:
+            return past
+        end = self.ended[i] if state == "succeeded" else None
+        return (*past, self._attempt(i, len(past) + 1, state, end, None))
+
+    def record(
+        self, i: int, name: str, *, after: tuple[str, ...] = (), max_attempts: int = 1, optional: bool = False
+    ) -> TaskRecord:
+        """Return how task or item *i* stands now."""
+        state = STATES[self.states[i]]
+        reason = self.reasons.get(i)
+        next_at = self.next_at.get(i)
+        return TaskRecord(
+            name=name,
+            state=state,
+            after=after,
+            attempts=self.attempts(i),
+            max_attempts=max_attempts,
+            optional=optional,
+            skip_reason=reason if state == "skipped" else None,
+            cancel_reason=reason if state == "cancelled" else None,
+            next_attempt_at=None if next_at is None else utc(next_at + self.epoch),
+            undone=i in self.undone,
+        )
+
+    def reset(self, i: int) -> None:
+        """Make *i* pending again; its attempts go on counting."""
+        past = self.attempts(i)
+        if past:
+            self.past[i] = list(past)
+        self.states[i] = PENDING
+        self.undone.discard(i)
+        for table in (self.errors, self.reasons, self.roots, self.next_at):
+            table.pop(i, None)  # type: ignore[attr-defined]  # each is a dict

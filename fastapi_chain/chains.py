@@ -1,0 +1,218 @@
+"""Chain: some tasks and everything upstream of them, to be put on an endpoint or started by hand."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Generic, Literal, TypeVar
+from weakref import WeakSet
+
+from ._blueprint import Blueprint
+from ._chain_options import ChainOptions, Target, check_options, check_target
+from ._mermaid import mermaid
+from ._signature import underlying
+from ._starting import Starting
+from .engines.base import RunRequest
+from .engines.here import engine_here
+from .errors import QueueFull
+from .plan import Plan
+from .run import Run
+from .spec import Source
+from .web.endpoint import Endpoint, wrap
+
+F = TypeVar("F", bound=Callable[..., object])
+Flow_co = TypeVar("Flow_co", covariant=True)
+
+all_chains: "WeakSet[Chain]" = WeakSet()
+"""Every chain there is: `install` looks here for those that should have been on an endpoint of its app."""
+
+
+class Chain:
+    """Some tasks and everything upstream of them; made by `chain(...)`.
+
+    As a decorator it goes directly above the endpoint's `def`, below `@app.post(...)`: every successful request then starts a
+    run. One chain may decorate several endpoints.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        """Be the chain of *blueprint*."""
+        self._blueprint = blueprint
+        all_chains.add(self)
+
+    @property
+    def name(self) -> str:
+        """Its name: the one given, else its first endpoint's, else its targets'."""
+        return self._blueprint.name
+
+    @property
+    def options(self) -> ChainOptions:
+        """What `chain(...)` was given."""
+        return self._blueprint.options
+
+    @property
+    def source(self) -> Source:
+        """Where it is written."""
+        return self._blueprint.source
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints that it decorates."""
+        return tuple(self._blueprint.endpoints)
+
+    @property
+    def plan(self) -> Plan:
+        """The tasks in order, each parameter with its source; made and checked when first asked for.
+
+        Raises:
+            InvalidChain: Something is wrong with the chain.
+        """
+        return self._blueprint.plan()
+
+    def check(self) -> None:
+        """Check everything that can be known before it runs.
+
+        Raises:
+            InvalidChain: Something is wrong; all of it is in `.problems`.
+        """
+        self._blueprint.plan()
+
+    def __call__(self, fn: F, /) -> F:
+        """Let every successful request to the endpoint *fn* start a run.
+
+        Raises:
+            StreamingEndpoint: The endpoint is a generator.
+            DeclarationError: It has a chain already.
+        """
+        namespace = sys._getframe(1).f_locals if "<locals>" in underlying(fn).__qualname__ else {}  # noqa: SLF001 - see _signature
+        starting = Starting(self._blueprint)
+        wrapper, endpoint = wrap(fn, starting, self.options.returns, dict(namespace))
+        starting.endpoint = endpoint
+        self._blueprint.endpoints.append(endpoint)
+        return wrapper
+
+    async def run(self, /, **inputs: object) -> Run:
+        """Run the chain here, and return the finished run.
+
+        Failures of tasks are in the run (`run.errors`, `run.raise_for_error()`), they are not raised.
+
+        Args:
+            **inputs: The inputs of the chain.
+
+        Raises:
+            InvalidChain: Something is wrong with the chain.
+            MissingInput: An input is missing.
+            UnknownInput: A keyword is no input.
+            QueueFull: `max_pending` runs are waiting or running.
+        """
+        engine = engine_here()
+        run = engine.take(self._request(inputs))
+        await engine.perform(run)
+        return run
+
+    async def start(self, /, **inputs: object) -> Run:
+        """Start a run at once, and return it without waiting for its end.
+
+        It does not wait for the commit of a surrounding request. Without `install` it is a task of the running loop that
+        nobody waits for at shutdown.
+
+        Args and errors as for `run()`.
+        """
+        engine = engine_here()
+        run = engine.take(self._request(inputs))
+        engine.start(run)
+        return run
+
+    def _request(self, inputs: Mapping[str, object]) -> RunRequest:
+        blueprint = self._blueprint
+        options = blueprint.options
+        values = blueprint.given(inputs)
+        if options.max_pending is not None and engine_here().pending(self.name) >= options.max_pending:
+            raise QueueFull(chain=self.name, max_pending=options.max_pending, retry_after=1.0)
+        return RunRequest(
+            plan=blueprint.plan(),
+            values=values,
+            deadline=options.deadline,
+            key=blueprint.key(inputs),
+            tags=blueprint.tags(inputs),
+        )
+
+    def to_mermaid(self) -> str:
+        """Return the graph as Mermaid text."""
+        return mermaid(self.plan)
+
+    def __repr__(self) -> str:
+        return f"<Chain {self.name!r} {self.source.at}>"
+
+
+class FlowChain(Chain, Generic[Flow_co]):
+    """A `Chain` as the mypy plugin knows it."""
+
+
+def chain(  # noqa: PLR0913 - each option has a default, and most chains use none or two
+    *targets: Target,
+    name: str | None = None,
+    returns: str | None = None,
+    start: Literal["commit", "response"] = "commit",
+    deadline: float | None = None,
+    key: str | None = None,
+    idempotent: bool = False,
+    tags: Mapping[str, str] | None = None,
+    max_pending: int | None = None,
+    expose_result: bool = False,
+    delay: float | None = None,
+    priority: int | None = None,
+    cron: str | None = None,
+) -> Chain:
+    """Chain *targets* and everything upstream of them.
+
+    Example:
+        >>> from fastapi_chain import Registry
+        >>> math = Registry("math")
+        >>> @math.task
+        ... async def double(x: int) -> int:
+        ...     return 2 * x
+        >>> @math.task(after=[double])
+        ... async def plus_one(double: int) -> int:
+        ...     return double + 1
+        >>> import asyncio
+        >>> run = asyncio.run(chain(plus_one).run(x=4))
+        >>> run[plus_one]
+        9
+
+    Args:
+        *targets: Tasks, their names, or whole registries; none: the whole default registry.
+        name: Its name, unique in an app; default: the first endpoint's, else the targets' joined by `+`.
+        returns: The name under which the endpoint's return value is an input.
+        start: `commit` (default): a run begins when the response is sent and every dependency of the request has been closed
+            without an exception. `response`: right after the response.
+        deadline: Seconds for a whole run, from its start; then it fails with `DeadlineExceeded`. Default None: no limit.
+        key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same run.
+        idempotent: Honour the `Idempotency-Key` header of requests.
+        tags: Words to find runs by: templates like `key`.
+        max_pending: How many runs of this chain may be queued or running; beyond, an endpoint answers 429 and `start()` raises
+            `QueueFull`. Default None: no limit.
+        expose_result: Whether `GET /runs/{id}/result` may show the targets' outputs.
+        delay: Seconds between the request and the start; needs a durable engine.
+        priority: Runs with a lower number start first; needs a durable engine.
+        cron: When the chain starts by itself; needs a durable engine.
+
+    Raises:
+        BadOption: A target or an option makes no sense.
+        CalledInsteadOfNamed: `chain(save())` was written for `chain(save)`.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller's place
+    source = Source(name=name or "chain", file=frame.f_code.co_filename, line=frame.f_lineno)
+    options = ChainOptions(
+        returns=returns,
+        start=start,
+        deadline=deadline,
+        key=key,
+        idempotent=idempotent,
+        tags=dict(tags or {}),
+        max_pending=max_pending,
+        expose_result=expose_result,
+        delay=delay,
+        priority=priority,
+        cron=cron,
+    )
+    check_options(source, options)
+    checked = tuple(check_target(source, target) for target in targets)
+    return Chain(Blueprint(name, checked, options, source))

@@ -1,0 +1,358 @@
+"""The fast path: a whole run in one asyncio task, as long as nothing waits.
+
+**The straight line.** The tasks are awaited one after the other in topological order, in the asyncio task that is here already.
+Coroutines that never suspend cannot interleave anyway, so nothing is lost, and nothing has to be counted: `run.pos` says how far the
+line has come, and one end stamp a task is all that is written.
+
+**Take-over.** One `call_soon` is armed before. If nothing suspends, it finds nothing to do. If a task does suspend, the loop gets to
+it, and at that moment the rest of the graph is counted once: every other task that is ready gets a worker, and the line goes on as
+one of them when its task returns. A worker goes on with the first task it has made ready and gives away the others.
+
+**Threads.** The thread that ends a `def` task counts its children down under a lock, goes on with one that is ready and `def`
+itself, and wakes the loop only for what is not (`threads.py`).
+
+Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whatever goes wrong is left to `execute`.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Final
+
+from fastapi_chain._fan import FanOutRun
+from fastapi_chain._ledger import RUNNING, SUCCEEDED
+from fastapi_chain._program import CHUNK, Program
+from fastapi_chain._state import OFF_LINE, RunState, rested
+from fastapi_chain._threads import Hopper
+from fastapi_chain.context import running
+from fastapi_chain.events import TaskStarted, TaskSucceeded
+from fastapi_chain.execute import Unit, ends_run, execute, recover
+from fastapi_chain.schedule import Schedule
+
+from .threads import Threads
+
+NOTHING: Final = -1
+"""No task to go on with."""
+
+
+class Worker:
+    """Runs tasks one after the other, and knows which one it is at: `current_task()` asks it."""
+
+    __slots__ = ("at", "line")
+
+    def __init__(self, line: "Line", at: int) -> None:
+        """Begin at task *at*."""
+        self.line = line
+        self.at = at
+
+    def link(self) -> Unit:
+        """Return the task that runs here."""
+        return self.line.unit(self.at)
+
+
+class Line:
+    """One run of a program."""
+
+    __slots__ = (
+        "busy",
+        "done",
+        "hop",
+        "loop",
+        "main",
+        "program",
+        "run",
+        "schedule",
+        "stops",
+        "threads",
+        "worker",
+        "workers",
+    )
+
+    def __init__(self, run: RunState, program: Program, hop: Hopper) -> None:
+        """Prepare to run *program* for *run*; threads come from *hop*'s pool."""
+        self.run = run
+        self.program = program
+        self.hop = hop
+        self.loop = asyncio.get_running_loop()
+        self.main: asyncio.Task[object] | None = None
+        self.schedule: Schedule | None = None  # made when the straight line ends before the run does
+        self.worker = Worker(self, 0)
+        self.workers: dict[Worker, asyncio.Task[None]] = {}
+        self.threads: Threads | None = None  # made when the first `def` task starts
+        self.done: asyncio.Future[None] | None = None
+        self.busy = False  # the main task is at a task of the run, so that is where it can be cancelled
+        self.stops = 0  # how often we have cancelled the main task ourselves
+
+    def link(self) -> Unit:
+        """Return the task that the line is at."""
+        pos = self.run.pos
+        return self.unit(pos if pos >= 0 else self.worker.at)
+
+    def unit(self, i: int) -> Unit:
+        """Return task *i* as what is executed."""
+        return Unit(self.run, self.program.steps[i], self.hop)
+
+    async def go(self) -> None:
+        """Run until every task has ended, or the run was stopped and what was under way has ended.
+
+        Raises:
+            asyncio.CancelledError: The task that waits here was cancelled.
+        """
+        run = self.run
+        token = running.set(self)
+        self.main = asyncio.current_task()
+        try:
+            if self.program.line and not run.followed and not any(run.ledger.states):
+                i = await self.straight()
+            else:
+                i = self.route(self.count())
+            if i >= 0:
+                await self.drive(self.worker, i)
+            if self.workers or self.threads:
+                await self.join()
+        except BaseException as error:
+            await self.clear()
+            if not isinstance(error, asyncio.CancelledError) or not self.forgive():
+                raise
+        finally:
+            running.reset(token)
+
+    async def straight(self) -> int:
+        """Run the head of the order in a row; return the task to go on with."""
+        run = self.run
+        slots, ended, now = run.slots, run.ledger.ended, run.clock.monotonic
+        i = 0
+        for chunk in self.program.line:
+            self.busy = True
+            armed = self.loop.call_soon(self.take_over)
+            try:
+                for i, call, exact, check in chunk:  # noqa: B007 - used after the loop
+                    run.pos = i
+                    value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
+                    if type(value) is not exact:
+                        check(value)
+                    slots[i] = value
+                    ended[i] = now()
+                    if self.schedule is not None:
+                        return self.land(i)
+            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+                return await self.fall(i, error)
+            except asyncio.CancelledError as error:
+                return self.cancelled(i, error)
+            finally:
+                armed.cancel()
+                self.busy = False
+            run.pos = rested(i + 1)
+            if len(chunk) == CHUNK:
+                # Everybody else on the loop gets a turn; that is no suspension of a task.
+                await asyncio.sleep(0)
+                if run.cancel_reason is not None or run.followed:
+                    break
+        return NOTHING if i + 1 == len(ended) else self.route(self.count())
+
+    # --- from the line to workers
+
+    def count(self) -> list[int]:
+        """Count what is left of the graph; return the tasks that may start now."""
+        run = self.run
+        run.settle()
+        if run.pos >= 0:
+            self.worker.at = run.pos
+        run.pos = OFF_LINE
+        self.schedule = Schedule(run)
+        return self.schedule.ready()
+
+    def take_over(self) -> None:
+        """Start everything else that is ready: the line has suspended in a task."""
+        for i in self.count():
+            self.spawn(i)
+
+    def land(self, i: int) -> int:
+        """Count task *i*, in which the line had suspended; return the task to go on with."""
+        self.run.ledger.states[i] = SUCCEEDED
+        if self.run.followed:
+            self.run.tell(TaskSucceeded, task=self.run.plan.names[i], attempt=1)
+        return self.route(self.ended(i))
+
+    async def fall(self, i: int, error: BaseException) -> int:
+        """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
+        if self.schedule is None:
+            self.take_over()
+        self.worker.at = i
+        self.busy = True
+        try:
+            await recover(self.unit(i), error)
+        except asyncio.CancelledError as cancelled:
+            return self.given_up(cancelled)
+        finally:
+            self.busy = False
+        return self.route(self.ended(i))
+
+    def cancelled(self, i: int, error: asyncio.CancelledError) -> int:
+        """Go on after task *i* was cancelled, or has raised the error of itself: then it has failed like any other."""
+        if self.schedule is None:
+            for j in self.count():
+                if not ends_run(self.run):
+                    self.spawn(j)
+        unit = self.unit(i)
+        if ends_run(self.run):
+            unit.cancel()
+            return self.given_up(error)
+        unit.fail(error)
+        return self.route(self.ended(i))
+
+    def given_up(self, error: asyncio.CancelledError) -> int:
+        """Stop here if the run was stopped; let a cancellation from outside through."""
+        if self.run.cancel_reason is None:
+            raise error
+        return NOTHING
+
+    # --- workers
+
+    def ended(self, i: int) -> list[int]:
+        """Count task *i* as ended; return the tasks that may start because of it."""
+        assert self.schedule is not None, "nothing is counted on the straight line"
+        if self.threads is None:
+            return self.schedule.ended(i)
+        with self.threads.lock:
+            return self.schedule.ended(i)
+
+    def route(self, ready: Iterable[int]) -> int:
+        """Return the task of *ready* to go on with here; start the others elsewhere."""
+        if self.run.cancel_reason is not None:
+            return NOTHING
+        here = NOTHING
+        for i in ready:
+            step = self.program.steps[i]
+            if here < 0 and step.light and not step.threaded:
+                here = i
+            else:
+                self.spawn(i)
+        return here
+
+    def spawn(self, i: int) -> None:
+        """Start task *i* in a worker of its own."""
+        if self.run.cancel_reason is not None:
+            return
+        step = self.program.steps[i]
+        if step.threaded and step.light and not self.run.followed:
+            if self.threads is None:
+                self.threads = Threads(self)
+            self.threads.start(i)
+            return
+        worker = Worker(self, i)
+        body = self.heavy(worker, i) if step.threaded or not step.light else self.drive(worker, i)
+        self.workers[worker] = self.loop.create_task(self.work(worker, body))
+
+    async def work(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
+        """Be a worker until *body* ends."""
+        running.set(worker)
+        try:
+            await body
+        except asyncio.CancelledError:
+            if self.run.cancel_reason is None:
+                raise
+        finally:
+            del self.workers[worker]
+            self.wake()
+
+    async def drive(self, worker: Worker, i: int) -> None:
+        """Run task *i* and whatever it makes ready, one after the other."""
+        run, steps, turn = self.run, self.program.steps, CHUNK
+        slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ledger.ended, run.now
+        main = worker is self.worker
+        while i >= 0:
+            worker.at = i
+            step = steps[i]
+            states[i] = RUNNING
+            began[i] = now()
+            if run.followed:
+                run.tell(TaskStarted, task=step.name, attempt=run.ledger.attempt(i), max_attempts=step.max_attempts)
+            self.busy |= main
+            try:
+                value = await step.call(slots)  # type: ignore[misc]  # light and not threaded: it gives an awaitable
+                if type(value) is not step.exact:
+                    step.check(value)
+            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+                i = await (self.fall(i, error) if main else self.mend(i, error))
+            except asyncio.CancelledError as error:
+                i = self.cancelled(i, error)
+            else:
+                slots[i] = value
+                ended[i] = now()
+                i = self.land(i)
+            finally:
+                self.busy &= not main
+            turn -= 1
+            if not turn:
+                turn = CHUNK
+                await asyncio.sleep(0)
+
+    async def mend(self, i: int, error: BaseException) -> int:
+        """Go on after task *i* raised *error* in a worker; return the next task."""
+        await recover(self.unit(i), error)
+        return self.route(self.ended(i))
+
+    async def heavy(self, worker: Worker, i: int) -> None:
+        """Run a task that is more than a call, then go on as any worker does."""
+        step = self.program.steps[i]
+        over = self.run.plan.nodes[i].over
+        if over is None:
+            await execute(self.unit(i))
+        else:
+            await FanOutRun(self.run, step, self.hop, over)()
+        running.set(worker)
+        await self.drive(worker, self.route(self.ended(i)))
+
+    def rescue(self, i: int, error: BaseException) -> None:
+        """Go on after task *i* raised *error* in a thread."""
+        worker = Worker(self, i)
+        self.workers[worker] = self.loop.create_task(self.work(worker, self.mended(worker, i, error)))
+
+    async def mended(self, worker: Worker, i: int, error: BaseException) -> None:
+        """See to an error, then go on as any worker does."""
+        await self.drive(worker, await self.mend(i, error))
+
+    # --- the end
+
+    def wake(self) -> None:
+        """Let the main task go on if nothing is under way any more."""
+        if self.done is not None and not self.done.done() and not self.workers and not self.threads:
+            self.done.set_result(None)
+
+    async def join(self) -> None:
+        """Wait until nothing is under way any more."""
+        while self.workers or self.threads:
+            self.done = self.loop.create_future()
+            await self.done
+
+    def stop(self) -> None:
+        """End what is under way: `run.cancel_reason` says why. Tasks in threads run on, but nobody waits for them here."""
+        if self.schedule is None:
+            # From now on the line ends with the task that it is at.
+            self.count()
+        for task in self.workers.values():
+            task.cancel()
+        if self.busy and self.main is not None:
+            self.stops += 1
+            self.main.cancel()
+        if self.threads is not None:
+            self.threads.abandon()
+            self.wake()
+
+    async def clear(self) -> None:
+        """End everything after the main task was cancelled, however often it is cancelled again meanwhile."""
+        self.run.cancel_reason = self.run.cancel_reason or "run_cancelled"
+        self.stop()
+        while self.workers or self.threads:
+            try:
+                await self.join()
+            except asyncio.CancelledError:
+                continue
+
+    def forgive(self) -> bool:
+        """Take back the cancellations that were our own; return whether there was no other."""
+        assert self.main is not None, "it is set before anything runs"
+        while self.stops:
+            self.stops -= 1
+            self.main.uncancel()
+        return self.main.cancelling() == 0

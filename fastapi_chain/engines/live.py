@@ -1,0 +1,275 @@
+"""One run of the memory engine, from queued to finished and, if somebody says so, again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from fastapi_chain._clock import Timer, utc
+from fastapi_chain._ledger import CANCELLED, SUCCEEDED
+from fastapi_chain._program import Program
+from fastapi_chain._replay import replay
+from fastapi_chain._state import RunState
+from fastapi_chain._stream import Stream
+from fastapi_chain._threads import Hopper
+from fastapi_chain._undo import undo
+from fastapi_chain._again import reopen
+from fastapi_chain.errors import DeadlineExceeded, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
+from fastapi_chain.events import Event, RunFinished as RunEnded, RunStarted, TaskCancelled
+from fastapi_chain.outcome import RunState as State, TaskRecord
+
+from .base import RunRequest
+from .line import Line
+
+
+class Home(Protocol):
+    """What a run needs of its engine."""
+
+    hop: Hopper
+
+    async def run_tasks(self, live: "LiveRun") -> None:
+        """Run the tasks."""
+
+    def program(self, state: RunState) -> Program:
+        """Return the compiled plan."""
+
+    def reopen(self, live: "LiveRun") -> None:
+        """Start a run that had finished."""
+
+    def forget(self, live: "LiveRun") -> None:
+        """Count a run as pending no longer."""
+
+
+class LiveRun:
+    """A run in this process; the `RunBackend` of the memory engine."""
+
+    __slots__ = ("_waiting", "discarded", "engine", "inner", "line", "performer", "request", "stream", "takers", "task")
+
+    def __init__(self, engine: Home, inner: RunState, request: RunRequest) -> None:
+        """Begin queued."""
+        self.engine = engine
+        self.inner = inner
+        self.request = request
+        self.line: Line | None = None
+        self.stream: Stream | None = None
+        self.discarded = False
+        self.takers = 1  # how many requests share it
+        self.task: asyncio.Task[None] | None = None  # the one that the engine has made for it
+        self.performer: asyncio.Task[object] | None = None  # the one that performs it, whoever made that
+        self._waiting: list[asyncio.Future[None]] = []
+
+    # --- what it is
+
+    @property
+    def id(self) -> str:
+        return self.inner.id
+
+    @property
+    def url(self) -> str | None:
+        return self.inner.url
+
+    @property
+    def chain(self) -> str:
+        return self.inner.plan.chain
+
+    @property
+    def state(self) -> State:
+        return self.inner.state
+
+    @property
+    def reason(self) -> str | None:
+        return self.inner.reason
+
+    @property
+    def created_at(self) -> datetime:
+        return utc(self.inner.created + self.inner.epoch)
+
+    @property
+    def started_at(self) -> datetime | None:
+        return self._at(self.inner.started)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return self._at(self.inner.finished)
+
+    def _at(self, moment: float | None) -> datetime | None:
+        return None if moment is None else utc(moment + self.inner.epoch)
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return self.inner.tags
+
+    @property
+    def tasks(self) -> Mapping[str, TaskRecord]:
+        return {record.name: record for record in self.inner.records()}
+
+    @property
+    def outputs(self) -> Mapping[str, object]:
+        inner = self.inner
+        inner.settle()
+        pairs = zip(inner.plan.names, inner.ledger.states, inner.slots, strict=False)
+        return {name: value for name, state, value in pairs if state == SUCCEEDED}
+
+    @property
+    def errors(self) -> Mapping[str, BaseException]:
+        names = self.inner.plan.names
+        return {names[i]: error for i, error in sorted(self.inner.ledger.errors.items())}
+
+    def value(self, name: str) -> object:
+        """Return the output of task *name*, or raise why there is none."""
+        return self.inner.value(name)
+
+    def raise_for_error(self) -> None:
+        """Raise an `ExceptionGroup` of what failed."""
+        inner = self.inner
+        if inner.finished is None:
+            raise RunNotFinished(run=inner.id, state=inner.state)
+        if inner.state == "cancelled":
+            raise RunCancelled(run=inner.id, reason=inner.reason)
+        if inner.state == "failed":
+            counting = [error for i, error in sorted(inner.ledger.errors.items()) if inner.counts(i)]
+            if inner.error is not None:
+                counting.append(inner.error)
+            text = f"run {inner.id[:8]} of chain {inner.plan.chain!r} failed"
+            raise BaseExceptionGroup(text, counting)
+
+    # --- its life
+
+    async def perform(self) -> None:
+        """Run the tasks, then undo them if that is due, and put the end down.
+
+        Raises:
+            asyncio.CancelledError: The task that waits here was cancelled; the run has ended, as `cancelled`.
+        """
+        inner = self.inner
+        if inner.finished is not None:
+            # Cancelled while it was queued.
+            return
+        timer = self._begin()
+        stopped: BaseException | None = None
+        try:
+            await self.engine.run_tasks(self)
+        except BaseException as error:  # noqa: BLE001 - raised again, once the run has come to its end
+            stopped = error
+            inner.cancel_reason = inner.cancel_reason or "run_cancelled"
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if inner.ledger.errors or inner.cancel_reason is not None:
+            await self._wind_up()
+        self._end()
+        if stopped is not None:
+            raise stopped
+
+    def _begin(self) -> Timer | None:
+        inner = self.inner
+        inner.loop = asyncio.get_running_loop()
+        self.performer = asyncio.current_task()
+        inner.state = "running"
+        inner.started = inner.now()
+        if inner.followed:
+            inner.tell(RunStarted)
+        seconds = self.request.deadline
+        if seconds is None:
+            return None
+        inner.deadline_at = inner.started + seconds
+        return inner.clock.call_later(seconds, self._deadline)
+
+    def _deadline(self) -> None:
+        inner = self.inner
+        inner.error = DeadlineExceeded(chain=self.chain, seconds=self.request.deadline or 0.0, run=inner.id)
+        self._stop("deadline")
+
+    def _stop(self, reason: str) -> None:
+        """End the run early."""
+        inner = self.inner
+        if inner.cancel_reason is None and inner.finished is None:
+            inner.cancel_reason = inner.reason = reason
+            if self.line is not None:
+                self.line.stop()
+            elif self.performer is not None:
+                self.performer.cancel()
+
+    async def _wind_up(self) -> None:
+        """Put down what never began, and undo what was done if the run ends badly."""
+        inner = self.inner
+        for i, state in enumerate(inner.ledger.states):
+            if state < SUCCEEDED:
+                reason = inner.cancel_reason or "run_cancelled"
+                inner.ledger.states[i] = CANCELLED
+                inner.ledger.reasons[i] = reason
+                inner.tell(TaskCancelled, task=inner.plan.names[i], reason=reason)
+        if self._ends_as() != "succeeded":
+            await undo(inner, self.engine.program(inner), self.engine.hop)
+
+    def _ends_as(self) -> State:
+        inner = self.inner
+        if inner.cancel_reason is not None:
+            return "failed" if inner.cancel_reason == "deadline" else "cancelled"
+        return "failed" if any(inner.counts(i) for i in inner.ledger.errors) else "succeeded"
+
+    def _end(self) -> None:
+        inner = self.inner
+        inner.state = self._ends_as()
+        inner.reason = inner.cancel_reason
+        inner.finished = inner.now()
+        self.line = self.performer = None
+        self.engine.forget(self)
+        if inner.followed or inner.state != "succeeded":
+            inner.tell(RunEnded, state=inner.state, reason=inner.reason)
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    # --- what users do with it
+
+    def discard(self) -> None:
+        """Start nothing."""
+        self.discarded = True
+
+    async def wait(self, timeout: float | None) -> None:  # noqa: ASYNC109 - part of the public contract
+        """Return when the run has finished."""
+        if self.inner.finished is not None:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        async with asyncio.timeout(timeout):
+            await future
+
+    async def events(self, after: int) -> AsyncIterator[Event]:
+        """Yield the events with a greater number than *after*."""
+        async for event in self.follow().read(after):
+            yield event
+
+    def follow(self) -> Stream:
+        """Return the stream of this run's events; from now on they are all told."""
+        inner = self.inner
+        if self.stream is None:
+            past = replay(inner)
+            inner.seq = len(past)
+            inner.followed = True
+            self.stream = Stream(past)
+            inner.sinks = (*inner.sinks, self.stream)
+        return self.stream
+
+    async def cancel(self) -> None:
+        """Cancel the run."""
+        if self.inner.finished is not None:
+            raise RunFinished(run=self.id, state=self.state)
+        self._stop("run_cancelled")
+        if self.performer is None:
+            # Queued: nobody performs it yet, and whoever does will find it ended.
+            self._end()
+
+    async def retry(self, from_: str) -> None:
+        """Run again in place."""
+        inner = self.inner
+        if inner.finished is None:
+            raise RunNotFinished(run=self.id, state=self.state)
+        # A thread of the last round may still be in a task that is to run again.
+        await inner.alone()
+        if not reopen(inner, from_):
+            raise NothingToRetry(run=self.id)
+        self.task = None
+        self.engine.reopen(self)

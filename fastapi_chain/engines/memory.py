@@ -1,0 +1,179 @@
+"""The memory engine: runs live in this process and end with it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextvars import copy_context
+from typing import Final, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from fastapi_chain._fan import FanOutRun
+from fastapi_chain._fastapi import overrides_of
+from fastapi_chain._program import Gates, Program
+from fastapi_chain._state import RunState, Sink
+from fastapi_chain._threads import Hopper, ThreadPool, default_pool
+from fastapi_chain.execute import Unit, execute
+from fastapi_chain.plan import Plan
+from fastapi_chain.run import Run
+from fastapi_chain.schedule import run_plan
+
+from .base import RunRequest
+from .line import Line
+from .live import LiveRun
+
+
+class MemoryEngine:
+    """Runs chains on the running loop."""
+
+    name: Final = "memory"
+
+    def __init__(
+        self,
+        *,
+        pool: ThreadPool = default_pool,
+        sinks: tuple[Sink, ...] = (),
+        max_running: int | None = None,
+        fast: bool = True,
+    ) -> None:
+        """Prepare an engine.
+
+        Args:
+            pool: The threads of `def` tasks.
+            sinks: Who is told every event.
+            max_running: How many runs at once; the others are queued. None: no limit.
+            fast: Whether runs take the fast path (`line.py`) or the plain one (`schedule.run_plan`); they do the same.
+        """
+        self.hop = Hopper(pool)
+        self.gates = Gates()
+        self._sinks = sinks
+        self._fast = fast
+        self._max_running = max_running
+        self._room: asyncio.Semaphore | None = None
+        self._programs: WeakKeyDictionary[Plan, Program] = WeakKeyDictionary()
+        self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
+        self._active: set[asyncio.Task[None]] = set()
+        self._keyed: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
+        self._pending: Counter[str] = Counter()
+
+    def take(self, request: RunRequest) -> Run:
+        """Make a run, queued; nothing starts yet. Where its key has a run already, return that one."""
+        keyed = None if request.key is None else (request.plan.chain, request.key)
+        known = None if keyed is None else self._keyed.get(keyed)
+        if known is not None:
+            live_of(known).takers += 1
+            if request.window is not None:
+                # The endpoint holds a run that is not to be: let its window show the one that is.
+                request.window._backend = known._backend  # noqa: SLF001 - the window is ours
+            return known
+        state = RunState(request.plan, request.values, self._sinks)
+        state.app = request.app
+        state.request_scope = request.request_scope
+        state.tags = request.tags
+        run = self._window(request, state)
+        if keyed is not None:
+            self._keyed[keyed] = run
+        self._pending[request.plan.chain] += 1
+        return run
+
+    def _window(self, request: RunRequest, state: RunState) -> Run:
+        live = LiveRun(self, state, request)
+        run = request.window
+        if run is None:
+            run = Run(live)
+        else:
+            state.adopt(run.id)
+            run._backend = live  # noqa: SLF001 - the window is ours
+        state.run = run
+        return run
+
+    def start(self, run: Run) -> "asyncio.Task[None]":
+        """Start *run* at once, as a task of the running loop that the engine holds on to."""
+        live = live_of(run)
+        if live.task is not None:
+            return live.task
+        context = copy_context() if live.request.context is None else live.request.context
+        live.task = asyncio.get_running_loop().create_task(self.perform(run), context=context)
+        self._active.add(live.task)
+        live.task.add_done_callback(self._ended)
+        return live.task
+
+    def drop(self, run: Run) -> None:
+        """Forget *run*, unless somebody else has taken it as well."""
+        live = live_of(run)
+        live.takers -= 1
+        if live.takers == 0 and live.task is None:
+            self.forget(live)
+
+    def forget(self, live: LiveRun) -> None:
+        """Count *live* as pending no longer; its key is free again unless the run is kept."""
+        self._pending[live.chain] -= 1
+        if live.request.key is not None and live.inner.finished is None:
+            self._keyed.pop((live.chain, live.request.key), None)
+
+    def reopen(self, live: LiveRun) -> None:
+        """Start a run that had finished."""
+        self._pending[live.chain] += 1
+        self.start(live.inner.run)
+
+    def pending(self, chain: str) -> int:
+        """Return how many runs of *chain* are queued or running."""
+        return self._pending[chain]
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._active.discard(task)
+        if not task.cancelled():
+            # A run keeps its errors to itself; what comes out here is a bug, and the loop's handler reports it.
+            task.exception()
+
+    async def perform(self, run: Run) -> None:
+        """Run *run* here, and return when it has finished."""
+        live = live_of(run)
+        if self._max_running is None:
+            await live.perform()
+            return
+        if self._room is None:
+            self._room = asyncio.Semaphore(self._max_running)
+        async with self._room:
+            await live.perform()
+
+    async def run_tasks(self, live: LiveRun) -> None:
+        """Run the tasks of a run, on the path of this engine."""
+        program = self.program(live.inner)
+        if self._fast:
+            live.line = Line(live.inner, program, self.hop)
+            await live.line.go()
+            return
+
+        async def run_task(i: int) -> None:
+            over = live.inner.plan.nodes[i].over
+            if over is None:
+                await execute(Unit(live.inner, program.steps[i], self.hop))
+            else:
+                await FanOutRun(live.inner, program.steps[i], self.hop, over)()
+
+        await run_plan(live.inner, run_task)
+
+    def program(self, state: RunState) -> Program:
+        """Return the program of the run's plan; it is compiled once, and anew when the overrides of the app change."""
+        overrides = overrides_of(state.app)
+        if not overrides:
+            program = self._programs.get(state.plan)
+            if program is None:
+                program = self._programs[state.plan] = Program(state.plan, self.gates, self.hop, {})
+            return program
+        known = self._overridden.get(state.plan)
+        if known is None or known[0] != overrides:
+            program = Program(state.plan, self.gates, self.hop, overrides)
+            known = self._overridden[state.plan] = dict(overrides), program
+        return known[1]
+
+    async def idle(self) -> None:
+        """Return when nothing runs any more."""
+        while self._active:
+            await asyncio.wait(self._active)
+
+
+def live_of(run: Run) -> LiveRun:
+    """Return what stands behind a run of the memory engine."""
+    return cast("LiveRun", run._backend)  # noqa: SLF001 - the window is ours
+

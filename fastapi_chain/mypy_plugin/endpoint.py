@@ -1,0 +1,196 @@
+"""The hook for an endpoint under a chain: does it give what the chain needs, and does the chain see its requests?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mypy.nodes import CallExpr, Context, Decorator, Expression, FuncDef, MemberExpr, StrExpr
+from mypy.plugin import MethodContext
+from mypy.types import CallableType, Instance, Type, get_proper_type
+
+from fastapi_chain._text import closest
+from fastapi_chain.errors import (
+    AmbiguousProducer,
+    ClosedInput,
+    DecoratorOrder,
+    MissingInput,
+    NotUpstream,
+    StreamingEndpoint,
+    TypeMismatch,
+    UnknownParameter,
+)
+from .declared import tasks_of
+from .flow import Flow, Need, flow_of
+from .names import CHAIN, FLOW_CHAIN, ROUTERS, ROUTES, SPECIAL, UPLOAD
+from .params import Function, Param
+from .view import View, someone
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An input that the endpoint gives."""
+
+    type: Type
+    at: Context
+    returned: bool = False
+    """Whether it is the endpoint's return value."""
+    closed: str = ""
+    """Why it is closed before the chain starts; empty if it is not."""
+
+
+def endpoint_made(view: View, ctx: MethodContext) -> Type:
+    """Check an endpoint that stands under a chain; its type stays what it is."""
+    signature = get_proper_type(ctx.arg_types[0][0])
+    flow = flow_of(ctx.type)
+    if not isinstance(signature, CallableType):
+        return ctx.default_return_type
+    decorator = ctx.context if isinstance(ctx.context, Decorator) else None
+    node = decorator.func if decorator is not None else signature.definition
+    if isinstance(node, Decorator):
+        node = node.func
+    function = node if isinstance(node, FuncDef) else None
+    home = view.metadata.module_of(function.fullname) if function is not None else ""
+    if function is not None and "." not in function.fullname:
+        home = view.tree.fullname
+    at: Context = function if function is not None and home == view.tree.fullname else ctx.context
+    name = function.name if function is not None else (signature.name or "endpoint").partition(" ")[0]
+    if function is not None and (function.is_generator or function.is_async_generator):
+        view.say(StreamingEndpoint(endpoint=someone(name)), at)
+        return ctx.default_return_type
+    if decorator is not None:
+        _check_order(view, decorator)
+    if flow is not None:
+        EndpointCheck(view, flow, name, at, Function(view, signature, function, home, at)).check()
+    return ctx.default_return_type
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCheck:
+    """The check of one endpoint against one chain."""
+
+    view: View
+    flow: Flow
+    name: str
+    """The name of the endpoint."""
+    at: Context
+    function: Function
+
+    def check(self) -> None:
+        """Report what is wrong between the two."""
+        given = dict(self._given())
+        missing = [need for need in self.flow.needs if need.required and need.name not in given]
+        self._missing(missing, list(given))
+        for need in self.flow.needs:
+            if need.name in given:
+                self._present(need, given[need.name])
+        for name, (taker, giver) in self.flow.taken.items():
+            if name in given:
+                sources = (someone(giver), someone(self.name))
+                error = AmbiguousProducer(task=someone(taker), param=name, producers=sources)
+                self.view.say(error, given[name].at)
+
+    def _given(self) -> Iterator[tuple[str, Given]]:
+        for param in self.function.params():
+            proper = get_proper_type(param.type)
+            special = isinstance(proper, Instance) and proper.type.fullname in SPECIAL
+            if not special:
+                yield param.name, Given(param.type, param.at, closed=self._closed(param))
+        if self.flow.returns:
+            returned = self.view.awaited(self.function.signature.ret_type)
+            yield self.flow.returns, Given(returned, self.at, returned=True)
+
+    def _closed(self, param: Param) -> str:
+        """Return why the value of a parameter is closed before the chain starts; empty if it is not."""
+        proper = get_proper_type(param.type)
+        if isinstance(proper, Instance) and any(base.fullname == UPLOAD for base in proper.type.mro):
+            return "UploadFile"
+        if param.marks is not None and param.marks.depends_on is not None:
+            node = self.view.metadata.resolve(*param.marks.depends_on)
+            if isinstance(node, FuncDef) and (node.is_generator or node.is_async_generator):
+                return "yield-dependency"
+        return ""
+
+    def _missing(self, missing: list[Need], gives: list[str]) -> None:
+        """Report what the endpoint does not give: what has a near name one by one, the rest together."""
+        rest: dict[str, Need] = {}
+        for need in missing:
+            elsewhere = self._elsewhere(need.name)
+            if elsewhere:
+                self.view.say(
+                    NotUpstream(task=someone(need.task), producer=someone(elsewhere), param=need.name), self.at
+                )
+            elif closest(need.name, [*filter(None, [need.near]), *gives]):
+                upstream = tuple(filter(None, [need.near]))
+                text = self.view.text(need.type)
+                task = someone(need.task)
+                self.view.say(
+                    UnknownParameter(task=task, param=need.name, type=text, upstream=upstream, endpoint=tuple(gives)),
+                    self.at,
+                )
+            else:
+                rest.setdefault(need.name, need)
+        if rest:
+            needed = tuple((need.name, self.view.text(need.type), someone(need.task)) for need in rest.values())
+            error = MissingInput(endpoint=someone(self.name), needed=needed, gives=tuple(gives))
+            self.view.say(error, self.at)
+
+    def _elsewhere(self, name: str) -> str:
+        """Return the task that gives *name* but does not come first; empty if there is none."""
+        for give in self.flow.gives.values():
+            if give.name == name:
+                return give.task
+        for decorator, declared in tasks_of(self.view):
+            task = declared.name(decorator.func.name)
+            if declared.output(task) == name:
+                return task
+        return ""
+
+    def _present(self, need: Need, given: Given) -> None:
+        """Check an input that the endpoint gives."""
+        if given.closed and need.required:
+            reason = "UploadFile" if given.closed == "UploadFile" else "yield-dependency"
+            self.view.say(
+                ClosedInput(endpoint=someone(self.name), param=need.name, reason=reason, task=someone(need.task)),
+                given.at,
+            )
+            return
+
+        def mismatch(returns: str, takes: str) -> TypeMismatch:
+            return TypeMismatch(
+                param=need.name,
+                producer=someone(self.name),
+                returns=returns,
+                consumer=someone(need.task),
+                takes=takes,
+                via="endpoint" if given.returned else "input",
+            )
+
+        self.view.fits(given.type, need.type, mismatch, given.at)
+
+
+def _check_order(view: View, decorator: Decorator) -> None:
+    """Report a chain that stands above the route's decorator."""
+    above = False
+    for expression in decorator.original_decorators or decorator.decorators:
+        proper = get_proper_type(view.api.lookup_type_or_none(expression))
+        if isinstance(proper, Instance) and proper.type.fullname in {CHAIN, FLOW_CHAIN}:
+            above = True
+        elif above and (route := _route(view, expression)):
+            is_async = decorator.func.is_coroutine
+            view.say(
+                DecoratorOrder(endpoint=someone(decorator.func.name), route=route, is_async=is_async), decorator.func
+            )
+            return
+
+
+def _route(view: View, expression: Expression) -> str:
+    """Return `@app.post("/orders")` as it is written; empty if *expression* is no route."""
+    if not isinstance(expression, CallExpr) or not isinstance(expression.callee, MemberExpr):
+        return ""
+    owner, method = expression.callee.expr, expression.callee.name
+    proper = get_proper_type(view.api.lookup_type_or_none(owner))
+    known = isinstance(proper, Instance) and any(base.fullname in ROUTERS for base in proper.type.mro)
+    if method not in ROUTES or not known:
+        return ""
+    path = expression.args[0] if expression.args else None
+    shown = f'"{path.value}"' if isinstance(path, StrExpr) else "..."
+    return f"@{getattr(owner, 'name', 'app')}.{method}({shown})"

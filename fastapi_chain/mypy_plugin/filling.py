@@ -1,0 +1,80 @@
+"""Where the value of a parameter comes from, and whether it fits.
+
+The rules are those of the start-up check, in the same order and the same words.
+"""
+
+from dataclasses import dataclass, field
+
+from mypy.types import Instance, Type, get_proper_type
+
+from fastapi_chain.errors import AmbiguousProducer, TypeMismatch
+from fastapi_chain.spec import OutcomeKind
+from .flow import Flow, Give, Need
+from .params import Param
+from .upstream import Upstream
+from .view import View, someone
+
+
+@dataclass(slots=True)
+class Filling:
+    """Finds the sources of the parameters of one function."""
+
+    view: View
+    consumer: str
+    """The name of the task or undo that has the parameters."""
+    upstream: Upstream
+    flow: Flow
+    """Where to note what is needed and what is taken."""
+    accepted: dict[str, frozenset[OutcomeKind]] = field(default_factory=dict)
+    """For each task that fills a parameter, by id: the outcomes which all its takers accept."""
+
+    def fill(self, param: Param) -> None:
+        """Find the source of *param* by the rules."""
+        if param.filler == "reference":
+            give = param.reference.own if param.reference is not None else None
+            if give is not None:
+                self.take(param, give)
+        elif param.filler == "unknown":
+            self.flow.open |= param.required
+        elif param.filler == "value":
+            self._by_name(param)
+
+    def _by_name(self, param: Param) -> None:
+        sources = self.upstream.sources(param.name)
+        if len(sources) > 1:
+            producers = tuple(someone(give.task) for give in sources)
+            error = AmbiguousProducer(task=someone(self.consumer), param=param.name, producers=producers)
+            self.view.say(error, param.at)
+        elif sources:
+            self.flow.taken.setdefault(param.name, (self.consumer, sources[0].task))
+            self.take(param, sources[0])
+        elif not self.upstream.open:
+            near = self.upstream.near(param.name)
+            self.flow.need(Need(param.name, self.consumer, param.type, param.required, near))
+
+    def take(self, param: Param, give: Give) -> None:
+        """Check that an output fits a parameter."""
+        accepts = param.tolerance.accepts
+        self.accepted[give.id] = self.accepted.get(give.id, accepts) & accepts
+        given = one_of(give.type) if give.fan and param.tolerance.collects else give.type
+        self.check(param, given, give.task)
+
+    def check(self, param: Param, given: Type, producer: str) -> None:
+        """Check that what *producer* gives fits *param*."""
+
+        def mismatch(returns: str, takes: str) -> TypeMismatch:
+            return TypeMismatch(
+                param=param.name,
+                producer=someone(producer),
+                returns=returns,
+                consumer=someone(self.consumer),
+                takes=takes,
+            )
+
+        self.view.fits(given, param.type, mismatch, param.at)
+
+
+def one_of(results: Type) -> Type:
+    """Return the type of one result of a fan-out, whose output is a list."""
+    proper = get_proper_type(results)
+    return proper.args[0] if isinstance(proper, Instance) and proper.args else results

@@ -1,0 +1,1 @@
+"""Chains in an app: endpoints that start them, and everything over HTTP."""
