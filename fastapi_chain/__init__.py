@@ -69,7 +69,9 @@ __version__: Final = "0.1.0"
 
 _LAZY: Final = {
     "Chain": "chains",
+    "Runtime": "web.runtime",
     "chain": "chains",
+    "install": "web.runtime",
 }
 """What needs FastAPI, and the module that has it; `__init__.pyi` declares the same for type checkers."""
 
@@ -114,6 +116,7 @@ __all__ = [
     "RunFinished",
     "RunNotFinished",
     "RunNotFound",
+    "Runtime",
     "Skip",
     "Skipped",
     "StreamingEndpoint",
@@ -132,6 +135,7 @@ __all__ = [
     "chain",
     "current_task",
     "default_registry",
+    "install",
     "task",
 ]
 

@@ -3,6 +3,7 @@
     parts.py         what we use of FastAPI, loaded and probed on first use; the error if it looks different
     markers.py       is this parameter FastAPI's? (the one question that is asked where FastAPI may not be loaded)
     dependencies.py  what a function depends on, as our own tree; what the parameters of an endpoint are
+    outermost.py     a layer around a whole app
     solving.py       FastAPI's own solver, outside of a request
     commit.py        when a request is really over
     routes.py        every route of an app
@@ -14,6 +15,7 @@ function that knows says so.
 from .commit import commits_before_response, on_endpoint_exit, on_request_end
 from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, read_call, read_params
 from .markers import injection_marker, is_injected
+from .outermost import wrap_app
 from .parts import fastapi_version
 from .routes import ApiRoute, api_routes, endpoint_ids, overrides_of
 from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_scope
@@ -41,4 +43,5 @@ __all__ = [
     "snapshot_scope",
     "solve",
     "synthetic_scope",
+    "wrap_app",
 ]

@@ -97,20 +97,20 @@ async def solve(
             embed_body_fields=False,
         )
     except Exception as error:
-        _explain(error, scope)
+        _explain(error, root, scope)
         raise
     if solved.errors:
         refused = found.validation_error(solved.errors)
         if any(error["loc"][0] == "body" for error in solved.errors):
             refused.add_note(_NO_BODY)
-        _explain(refused, scope)
+        _explain(refused, root, scope)
         raise refused
     return Solved(values=solved.values, background=solved.background_tasks)
 
 
-def _explain(error: Exception, scope: Mapping[str, Any]) -> None:
+def _explain(error: Exception, root: Dependency, scope: Mapping[str, Any]) -> None:
     """Say in a note what else is to be known about *error*."""
-    if _SYNTHETIC in scope:
+    if _SYNTHETIC in scope and root.request_path():
         error.add_note("raised for a run without a request: its tasks see an empty one")
 
 

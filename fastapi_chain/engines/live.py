@@ -178,9 +178,9 @@ class LiveRun:
     def _deadline(self) -> None:
         inner = self.inner
         inner.error = DeadlineExceeded(chain=self.chain, seconds=self.request.deadline or 0.0, run=inner.id)
-        self._stop("deadline")
+        self.stop("deadline")
 
-    def _stop(self, reason: str) -> None:
+    def stop(self, reason: str) -> None:
         """End the run early."""
         inner = self.inner
         if inner.cancel_reason is None and inner.finished is None:
@@ -257,7 +257,7 @@ class LiveRun:
         """Cancel the run."""
         if self.inner.finished is not None:
             raise RunFinished(run=self.id, state=self.state)
-        self._stop("run_cancelled")
+        self.stop("run_cancelled")
         if self.performer is None:
             # Queued: nobody performs it yet, and whoever does will find it ended.
             self._end()

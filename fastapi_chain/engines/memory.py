@@ -51,7 +51,7 @@ class MemoryEngine:
         self._room: asyncio.Semaphore | None = None
         self._programs: WeakKeyDictionary[Plan, Program] = WeakKeyDictionary()
         self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
-        self._active: set[asyncio.Task[None]] = set()
+        self._active: dict[asyncio.Task[None], LiveRun] = {}
         self._keyed: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
         self._pending: Counter[str] = Counter()
 
@@ -93,7 +93,7 @@ class MemoryEngine:
             return live.task
         context = copy_context() if live.request.context is None else live.request.context
         live.task = asyncio.get_running_loop().create_task(self.perform(run), context=context)
-        self._active.add(live.task)
+        self._active[live.task] = live
         live.task.add_done_callback(self._ended)
         return live.task
 
@@ -120,7 +120,7 @@ class MemoryEngine:
         return self._pending[chain]
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._active.discard(task)
+        self._active.pop(task, None)
         if not task.cancelled():
             # A run keeps its errors to itself; what comes out here is a bug, and the loop's handler reports it.
             task.exception()
@@ -166,6 +166,14 @@ class MemoryEngine:
             program = Program(state.plan, self.gates, self.hop, overrides)
             known = self._overridden[state.plan] = dict(overrides), program
         return known[1]
+
+    async def drain(self, seconds: float) -> None:
+        """Let what runs come to its end, for at most *seconds*; cancel the rest, and let that end."""
+        if self._active:
+            await asyncio.wait(self._active, timeout=seconds)
+        for live in list(self._active.values()):
+            live.stop("shutdown")
+        await self.idle()
 
     async def idle(self) -> None:
         """Return when nothing runs any more."""

@@ -15,12 +15,12 @@ The flow of a task rides in a type argument, see `flow`. So the plugin itself ha
 import hashlib
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from mypy.checker import TypeChecker
 from mypy.errors import CompileError
+from mypy.nodes import Context as Place
 from mypy.options import Options
 from mypy.plugin import FunctionContext, MethodContext, MethodSigContext, Plugin, ReportConfigContext
 from mypy.types import FunctionLike, Type
@@ -37,10 +37,13 @@ __version__: Final = hashlib.sha256(
 ).hexdigest()
 """mypy itself looks only at this file when it decides whether its cache is still good."""
 
+_CHAIN_CALLS: Final = (f"{CHAIN}.__call__", f"{FLOW_CHAIN}.__call__")
+_CHAIN_STARTS: Final = (f"{FLOW_CHAIN}.start", f"{FLOW_CHAIN}.run")
 _RAISE: Final = "FASTAPI_CHAIN_MYPY_RAISE"
 """With this variable set a failing hook raises: for the plugin's own tests."""
 
-C = TypeVar("C", FunctionContext, MethodContext)
+Context = TypeVar("Context", FunctionContext, MethodContext, MethodSigContext)
+Result = TypeVar("Result", bound=Type)
 
 
 def plugin(version: str) -> type[Plugin]:  # noqa: ARG001 - the signature that mypy calls
@@ -66,34 +69,49 @@ class ChainPlugin(Plugin):
 
     def get_function_hook(self, fullname: str) -> Callable[[FunctionContext], Type] | None:
         """Watch `task` and `chain`."""
-        if fullname == TASK_VARIABLE:
-            return partial(self._guarded, task_made)
-        return partial(self._guarded, chain_made) if fullname == CHAIN_FUNCTION else None
+        hooks = {TASK_VARIABLE: task_made, CHAIN_FUNCTION: chain_made}
+        return self._guarded(hooks[fullname], _default_type) if fullname in hooks else None
 
     def get_method_hook(self, fullname: str) -> Callable[[MethodContext], Type] | None:
         """Watch `@orders.task`, `@task(...)`, and chains over endpoints."""
         if fullname == TASK_METHOD or fullname.removesuffix(".__call__") in DECORATORS:
-            return partial(self._guarded, task_made)
-        if fullname in {f"{CHAIN}.__call__", f"{FLOW_CHAIN}.__call__"}:
-            return partial(self._guarded, endpoint_made)
-        return None
+            return self._guarded(task_made, _default_type)
+        return self._guarded(endpoint_made, _default_type) if fullname in _CHAIN_CALLS else None
 
     def get_method_signature_hook(self, fullname: str) -> Callable[[MethodSigContext], FunctionLike] | None:
         """Give `start` and `run` of a chain its inputs as parameters."""
-        return start_signature if fullname in {f"{CHAIN}.start", f"{CHAIN}.run"} else None
+        return self._guarded(start_signature, _default_signature) if fullname in _CHAIN_STARTS else None
 
-    def _guarded(self, hook: Callable[[View, C], Type], ctx: C) -> Type:
-        """Call a hook. mypy's inside is no stable interface: a surprise must not end the user's run."""
-        api = cast("TypeChecker", ctx.api)
-        try:
-            return hook(View(api, self.lookup_fully_qualified, self._sources), ctx)
-        except CompileError:
-            raise
-        except Exception as error:
-            if os.environ.get(_RAISE):
+    def _guarded(
+        self, hook: Callable[[View, Context], Result], otherwise: Callable[[Context], Result]
+    ) -> Callable[[Context], Result]:
+        """Guard a hook. mypy's inside is no stable interface: a surprise must not end the user's run."""
+
+        def guarded(ctx: Context) -> Result:
+            api = cast("TypeChecker", ctx.api)
+            try:
+                return hook(View(api, self.lookup_fully_qualified, self._sources), ctx)
+            except CompileError:
                 raise
-            text = f"The mypy plugin of fastapi_chain does not understand this: {type(error).__name__}: {error}."
-            if self._failed.setdefault((api.tree.fullname, text), ctx.context.line) == ctx.context.line:
-                api.fail(text, ctx.context, code=CHAIN_FLOW)
-                api.note("Fix: report it, with this line and what stands above it", ctx.context, code=CHAIN_FLOW)
-            return ctx.default_return_type
+            except Exception as error:
+                if os.environ.get(_RAISE):
+                    raise
+                self._confess(api, ctx.context, error)
+                return otherwise(ctx)
+
+        return guarded
+
+    def _confess(self, api: TypeChecker, at: Place, error: Exception) -> None:
+        """Report that a hook failed; once for each module and kind of failure."""
+        text = f"The mypy plugin of fastapi_chain does not understand this: {type(error).__name__}: {error}."
+        if self._failed.setdefault((api.tree.fullname, text), at.line) == at.line:
+            api.fail(text, at, code=CHAIN_FLOW)
+            api.note("Fix: report it, with this line and what stands above it", at, code=CHAIN_FLOW)
+
+
+def _default_type(ctx: FunctionContext | MethodContext) -> Type:
+    return ctx.default_return_type
+
+
+def _default_signature(ctx: MethodSigContext) -> FunctionLike:
+    return ctx.default_signature

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from mypy.nodes import Decorator, Expression, NameExpr, StrExpr
 
 from fastapi_chain.errors import CycleError, DuplicateTask
+
 from .declared import Declared, default_reference, items_of, tasks_of
 from .view import View, someone
 

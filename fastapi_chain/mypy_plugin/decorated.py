@@ -6,6 +6,7 @@ from mypy.subtypes import find_member
 from mypy.types import CallableType, Instance, ProperType, Type, get_proper_type
 
 from fastapi_chain.errors import ChainError, DeclarationError, GeneratorTask, MethodTask
+
 from .cycles import Circle, check_duplicate, references
 from .declared import Declared, declared_by, makes_tasks
 from .names import DEFAULT_REGISTRY, FAN_OUT, FLOW_FAN_OUT, FLOW_TASK, TASK

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from mypy.nodes import CallExpr, Context, Decorator, Expression, FuncDef, MemberExpr, StrExpr
 from mypy.plugin import MethodContext
@@ -11,18 +12,25 @@ from fastapi_chain._text import closest
 from fastapi_chain.errors import (
     AmbiguousProducer,
     ClosedInput,
+    DeclarationError,
     DecoratorOrder,
     MissingInput,
     NotUpstream,
+    PlanError,
     StreamingEndpoint,
     TypeMismatch,
     UnknownParameter,
 )
+
 from .declared import tasks_of
 from .flow import Flow, Need, flow_of
-from .names import CHAIN, FLOW_CHAIN, ROUTERS, ROUTES, SPECIAL, UPLOAD
-from .params import Function, Param
+from .metadata import Marks
+from .names import CHAIN, FLOW_CHAIN, ROUTERS, ROUTES, UPLOAD
+from .params import Function, Param, is_special
 from .view import View, someone
+
+_DEPTH: Final = 5
+"""How far dependencies of dependencies are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,7 @@ def endpoint_made(view: View, ctx: MethodContext) -> Type:
         view.say(StreamingEndpoint(endpoint=someone(name)), at)
         return ctx.default_return_type
     if decorator is not None:
-        _check_order(view, decorator)
+        _check_decorators(view, decorator)
     if flow is not None:
         EndpointCheck(view, flow, name, at, Function(view, signature, function, home, at)).check()
     return ctx.default_return_type
@@ -87,27 +95,48 @@ class EndpointCheck:
                 sources = (someone(giver), someone(self.name))
                 error = AmbiguousProducer(task=someone(taker), param=name, producers=sources)
                 self.view.say(error, given[name].at)
+        self._templates(set(given))
 
     def _given(self) -> Iterator[tuple[str, Given]]:
         for param in self.function.params():
             proper = get_proper_type(param.type)
-            special = isinstance(proper, Instance) and proper.type.fullname in SPECIAL
-            if not special:
+            if not is_special(proper):
                 yield param.name, Given(param.type, param.at, closed=self._closed(param))
-        if self.flow.returns:
-            returned = self.view.awaited(self.function.signature.ret_type)
+        returned = self.view.awaited(self.function.signature.ret_type)
+        if self.flow.returns and not is_special(get_proper_type(returned)):
             yield self.flow.returns, Given(returned, self.at, returned=True)
+
+    def _templates(self, given: set[str]) -> None:
+        """Report what a template names and the chain is not given."""
+        known = given | {need.name for need in self.flow.needs}
+        for option, name in self.flow.fields:
+            if name not in known and not self.flow.open:
+                near = closest(name, sorted(known))
+                what = f"Chain {self.flow.name or self.name!r} uses {name!r} in {option}, but it has no such input."
+                fix = f"write {{{near}}}" if near else f"add a parameter to the endpoint: {name}: ..."
+                self.view.say(PlanError(what=what, fixes=[fix]), self.at)
 
     def _closed(self, param: Param) -> str:
         """Return why the value of a parameter is closed before the chain starts; empty if it is not."""
         proper = get_proper_type(param.type)
         if isinstance(proper, Instance) and any(base.fullname == UPLOAD for base in proper.type.mro):
             return "UploadFile"
-        if param.marks is not None and param.marks.depends_on is not None:
-            node = self.view.metadata.resolve(*param.marks.depends_on)
-            if isinstance(node, FuncDef) and (node.is_generator or node.is_async_generator):
-                return "yield-dependency"
-        return ""
+        return "yield-dependency" if self._yields(param.marks, 0) else ""
+
+    def _yields(self, marks: Marks | None, depth: int) -> bool:
+        """Whether a value comes from a dependency with `yield`, or from one that is built over such a value."""
+        if marks is None or marks.depends_on is None or depth > _DEPTH:
+            return False
+        metadata = self.view.metadata
+        node = metadata.resolve(*marks.depends_on)
+        if not isinstance(node, FuncDef):
+            return False
+        if node.is_generator or node.is_async_generator:
+            return True
+        module = metadata.module_of(node.fullname)
+        annotations = (metadata.annotations(module, node) or {}).items()
+        below = [metadata.marks(module, annotation) for name, annotation in annotations if name != "return"]
+        return any(self._yields(inner, depth + 1) for inner in below)
 
     def _missing(self, missing: list[Need], gives: list[str]) -> None:
         """Report what the endpoint does not give: what has a near name one by one, the rest together."""
@@ -167,12 +196,16 @@ class EndpointCheck:
         self.view.fits(given.type, need.type, mismatch, given.at)
 
 
-def _check_order(view: View, decorator: Decorator) -> None:
-    """Report a chain that stands above the route's decorator."""
+def _check_decorators(view: View, decorator: Decorator) -> None:
+    """Report two chains, and a chain that stands above the route's decorator."""
     above = False
     for expression in decorator.original_decorators or decorator.decorators:
         proper = get_proper_type(view.api.lookup_type_or_none(expression))
         if isinstance(proper, Instance) and proper.type.fullname in {CHAIN, FLOW_CHAIN}:
+            if above:
+                what = f"Endpoint {decorator.func.name!r} has two @chain decorators; it can start one chain."
+                fixes = ["name all targets in one: @chain(save, notify)"]
+                view.say(DeclarationError(what=what, fixes=fixes), decorator.func)
             above = True
         elif above and (route := _route(view, expression)):
             is_async = decorator.func.is_coroutine

@@ -9,6 +9,7 @@ from mypy.types import Instance, Type, get_proper_type
 
 from fastapi_chain.errors import AmbiguousProducer, TypeMismatch
 from fastapi_chain.spec import OutcomeKind
+
 from .flow import Flow, Give, Need
 from .params import Param
 from .upstream import Upstream

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mypy.subtypes import is_same_type
-from mypy.types import Instance, LiteralType, ProperType, TupleType, Type, get_proper_type
+from mypy.types import Instance, LiteralType, TupleType, Type, get_proper_type
 
 from .names import FLOW_CHAIN, FLOW_FAN_OUT, FLOW_TASK
 
@@ -69,6 +69,8 @@ class Flow:
     """The parameters that a task upstream fills by name: who takes and who gives it."""
     returns: str = ""
     """Of a chain: the input that is the endpoint's return value."""
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    """Of a chain: the inputs that templates name, each with the option."""
 
     @property
     def own(self) -> Give | None:
@@ -104,7 +106,7 @@ def encode(flow: Flow, tuple_of: Instance, string: Instance) -> TupleType:
     """
     gives = [(give.name, give.task, give.id, give.fan) for give in flow.gives.values()]
     needs = [(need.name, need.task, need.required, need.near) for need in flow.needs]
-    header = json.dumps((flow.id, flow.name, flow.open, flow.returns, gives, needs, flow.taken))
+    header = json.dumps((flow.id, flow.name, flow.open, flow.returns, flow.fields, gives, needs, flow.taken))
     types = [entry.type for entry in (*flow.gives.values(), *flow.needs)]
     return TupleType([LiteralType(header, string), *types], tuple_of)
 
@@ -115,7 +117,7 @@ def decode(typ: Type) -> Flow | None:
     header = get_proper_type(typ.items[0]) if isinstance(typ, TupleType) and typ.items else None
     if not isinstance(typ, TupleType) or not isinstance(header, LiteralType) or not isinstance(header.value, str):
         return None
-    own, name, is_open, returns, gives, needs, taken = _parsed(header.value)
+    own, name, is_open, returns, fields, gives, needs, taken = _parsed(header.value)
     types = iter(typ.items[1:])
     return Flow(
         id=own,
@@ -125,11 +127,19 @@ def decode(typ: Type) -> Flow | None:
         needs=[Need(param, task, next(types), required, near) for param, task, required, near in needs],
         taken={param: (taker, giver) for param, (taker, giver) in taken.items()},
         returns=returns,
+        fields=[(option, param) for option, param in fields],
     )
 
 
 _Header: TypeAlias = tuple[
-    str, str, bool, str, list[tuple[str, str, str, bool]], list[tuple[str, str, bool, str]], dict[str, list[str]]
+    str,
+    str,
+    bool,
+    str,
+    list[tuple[str, str]],
+    list[tuple[str, str, str, bool]],
+    list[tuple[str, str, bool, str]],
+    dict[str, list[str]],
 ]
 
 
@@ -141,7 +151,7 @@ def _parsed(header: str) -> _Header:
 
 def flow_of(typ: Type | None) -> Flow | None:
     """Return the flow of a task or a chain, by its type; None if the plugin has not made that type."""
-    proper: ProperType | None = get_proper_type(typ)
+    proper = get_proper_type(typ) if typ is not None else None
     if not isinstance(proper, Instance) or proper.type.fullname not in {FLOW_TASK, FLOW_FAN_OUT, FLOW_CHAIN}:
         return None
     return decode(proper.args[-1])

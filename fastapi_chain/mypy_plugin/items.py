@@ -11,6 +11,7 @@ from mypy.types import AnyType, Instance, TupleType, Type, TypeOfAny, UnionType,
 
 from fastapi_chain.errors import PlanError, TypeMismatch, UnknownParameter
 from fastapi_chain.spec import EMPTY
+
 from .declared import Declared
 from .flow import Flow
 from .params import Param

@@ -84,6 +84,7 @@ class Metadata:
         return self._sources.get(tree.path) if tree is not None else None
 
     def module_of(self, fullname: str) -> str:
+        """Return the module in which *fullname* is defined; empty if there is none."""
         while fullname and fullname not in self._modules:
             fullname = fullname.rpartition(".")[0]
         return fullname

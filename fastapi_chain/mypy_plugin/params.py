@@ -10,6 +10,7 @@ from mypy.nodes import Argument, CallExpr, Context, Decorator, Expression, FuncD
 from mypy.types import AnyType, CallableType, Instance, ProperType, Type, TypeOfAny, UnionType, get_proper_type
 
 from fastapi_chain.spec import SUCCEEDED_ONLY, OutcomeKind
+
 from .declared import default_reference, flow_named
 from .flow import Flow, flow_of
 from .metadata import Marks, Written
@@ -87,7 +88,7 @@ class Function:
                 name=name,
                 tolerance=tolerance(erase_typevars(typ)),
                 required=kind.is_required(),
-                filler=self._filler(get_proper_type(typ), marks, default, kind.is_required()),
+                filler=self._filler(get_proper_type(typ), marks, default, required=kind.is_required()),
                 at=argument if argument is not None else self.at,
                 annotated=not _is_bare(typ),
                 reference=self._reference(marks, default),
@@ -102,10 +103,10 @@ class Function:
             return Marks(unknown=True)
         return self.view.metadata.marks(self.home, annotations.get(name))
 
-    def _filler(self, typ: ProperType, marks: Marks, default: Expression | None, required: bool) -> Filler:
+    def _filler(self, typ: ProperType, marks: Marks, default: Expression | None, *, required: bool) -> Filler:
         if marks.reference or default_reference(default) is not None:
             return "reference"
-        if marks.injected or _is_marker(default) or _is_special(typ):
+        if marks.injected or _is_marker(default) or is_special(typ):
             return "other"
         hidden = default is None and not required
         if marks.unknown or hidden or (default is not None and _is_any(self.view.type_of(default))):
@@ -143,7 +144,7 @@ def _is_marker(default: Expression | None) -> bool:
     return package.partition(".")[0] == "fastapi" and name in MARKERS
 
 
-def _is_special(typ: ProperType) -> bool:
+def is_special(typ: ProperType) -> bool:
     """Whether a parameter is filled because of its type alone."""
     if not isinstance(typ, Instance):
         return False

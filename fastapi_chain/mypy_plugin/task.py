@@ -7,6 +7,7 @@ from mypy.nodes import Expression
 from mypy.types import Type
 
 from fastapi_chain.errors import PlanError
+
 from .declared import Declared, flows_of
 from .filling import Filling
 from .flow import Flow, Give

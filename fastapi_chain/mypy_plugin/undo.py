@@ -7,6 +7,7 @@ from mypy.subtypes import find_member
 from mypy.types import CallableType, Instance, ProperType, Type, get_proper_type
 
 from fastapi_chain.errors import PlanError
+
 from .declared import Declared
 from .filling import Filling
 from .flow import Flow, flow_of

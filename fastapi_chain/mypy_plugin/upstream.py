@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from fastapi_chain._text import closest
+
 from .flow import Flow, Give
 
 

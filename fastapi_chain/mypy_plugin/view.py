@@ -15,6 +15,7 @@ from mypy.types import Instance, LiteralType, Type, get_proper_type
 
 from fastapi_chain.errors import ChainError, TypeMismatch
 from fastapi_chain.spec import Source
+
 from .flow import Flow, encode
 from .metadata import Metadata
 from .names import FLOW
