@@ -77,8 +77,8 @@ def start_signature(_: View, ctx: MethodSigContext) -> FunctionLike:
         known = inputs.get(need.name)
         if known is None or (need.required and not known[0]):
             inputs[need.name] = (need.required, need.type)
-    for name, _, _ in fixed:
-        inputs.pop(name or "", None)
+    for row in fixed:
+        inputs.pop(row[0] or "", None)
     named = [(name, ARG_NAMED if required else ARG_NAMED_OPT, typ) for name, (required, typ) in inputs.items()]
     # What templates name may be given as well, and a chain that is not wholly known may take anything.
     more = [row for row in rows if row[1] == ARG_STAR2 and (flow.open or flow.fields)]

@@ -107,7 +107,7 @@ def encode(flow: Flow, tuple_of: Instance, string: Instance) -> TupleType:
     gives = [(give.name, give.task, give.id, give.fan) for give in flow.gives.values()]
     needs = [(need.name, need.task, need.required, need.near) for need in flow.needs]
     header = json.dumps((flow.id, flow.name, flow.open, flow.returns, flow.fields, gives, needs, flow.taken))
-    types = [entry.type for entry in (*flow.gives.values(), *flow.needs)]
+    types = [*(give.type for give in flow.gives.values()), *(need.type for need in flow.needs)]
     return TupleType([LiteralType(header, string), *types], tuple_of)
 
 
@@ -151,7 +151,9 @@ def _parsed(header: str) -> _Header:
 
 def flow_of(typ: Type | None) -> Flow | None:
     """Return the flow of a task or a chain, by its type; None if the plugin has not made that type."""
-    proper = get_proper_type(typ) if typ is not None else None
+    if typ is None:
+        return None
+    proper = get_proper_type(typ)
     if not isinstance(proper, Instance) or proper.type.fullname not in {FLOW_TASK, FLOW_FAN_OUT, FLOW_CHAIN}:
         return None
     return decode(proper.args[-1])
