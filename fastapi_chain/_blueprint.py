@@ -8,6 +8,7 @@ from ._chain_options import ChainOptions
 from ._coverage import Coverage
 from ._text import closest, type_name
 from .declare import Registry, default_registry
+from .engines.base import RunRequest
 from .errors import ChainError, InvalidChain, MissingInput, PlanError, UnknownInput, UnknownTask
 from .plan import Plan, make_plan
 from .spec import EndpointSpec, Source, TaskSpec
@@ -191,15 +192,22 @@ class Blueprint:
             chain=self.name,
         )
 
-    def key(self, values: Mapping[str, object]) -> str | None:
-        """Return the key of a run with these values."""
-        return None if self.options.key is None else self.options.key.format(**values)
+    def request(self, taken: Mapping[str, object], values: Mapping[str, object]) -> RunRequest:
+        """Return what a run is made from.
 
-    def tags(self, values: Mapping[str, object]) -> Mapping[str, str]:
-        """Return the tags of a run with these values."""
-        if not self.options.tags:
-            return {}
-        return {name: template.format(**values) for name, template in self.options.tags.items()}
+        Args:
+            taken: The inputs that the chain takes.
+            values: All there is, for the key and the tags.
+        """
+        options = self.options
+        request = RunRequest(self.plan(), taken)
+        if options.deadline is not None:
+            request.deadline = options.deadline
+        if options.key is not None:
+            request.key = options.key.format(**values)
+        if options.tags:
+            request.tags = {name: template.format(**values) for name, template in options.tags.items()}
+        return request
 
 
 def _name_of(target: "TaskSpec | str | Registry") -> str:

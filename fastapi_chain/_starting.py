@@ -9,7 +9,6 @@ from fastapi import HTTPException, Request, Response
 
 from ._blueprint import Blueprint
 from ._fastapi import input_kinds, snapshot_scope
-from .engines.base import RunRequest
 from .run import Run
 from .web.call import Call, Start
 from .web.endpoint import Endpoint
@@ -67,20 +66,13 @@ class Starting:
         assert self.endpoint is not None, "no request comes in before the endpoint is wrapped"
         if self.endpoint.returns is not None and not isinstance(result, Response):
             values = {**values, self.endpoint.returns: result}
-        plan = blueprint.plan()
-        call.run = call.engine.take(
-            RunRequest(
-                plan=plan,
-                values=blueprint.returned(self.endpoint, values),
-                deadline=blueprint.options.deadline,
-                key=blueprint.key(values),
-                tags=blueprint.tags(values),
-                app=call.request.app,
-                request_scope=snapshot_scope(call.request.scope) if plan.injects else None,
-                context=context,
-                window=call.run,
-            )
-        )
+        request = blueprint.request(blueprint.returned(self.endpoint, values), values)
+        request.app = call.request.app
+        request.context = context
+        request.window = call.run
+        if request.plan.injects:
+            request.request_scope = snapshot_scope(call.request.scope)
+        call.run = call.engine.take(request)
         return True
 
     def launch(self, call: Call) -> "asyncio.Task[None]":

@@ -7,7 +7,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
+from types import MappingProxyType
 from typing import Final
 
 from ._clock import Clock, current_clock, utc
@@ -17,7 +18,7 @@ from .errors import RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
 from .events import Event
 from .outcome import Failed, ProgressInfo, RunState as RunStateName, Skipped, Succeeded, TaskRecord
 from .plan import Plan
-from .run import Run
+from .run import Run, RunBackend
 
 MISSING: Final = object()
 """The value of a task that has none."""
@@ -38,92 +39,103 @@ Sink = Callable[[Event], None]
 class RunState:
     """One run: a plan, its values and what has become of its tasks."""
 
-    __slots__ = (
-        "_id",
-        "_run",
-        "app",
-        "cancel_reason",
-        "clock",
-        "created",
-        "deadline_at",
-        "epoch",
-        "error",
-        "fans",
-        "finished",
-        "followed",
-        "late",
-        "ledger",
-        "lingering",
-        "loop",
-        "plan",
-        "pos",
-        "progress",
-        "reason",
-        "request_scope",
-        "seq",
-        "sinks",
-        "slots",
-        "started",
-        "state",
-        "tags",
-        "url",
-        "values",
-    )
+    # Most runs never need what stands here: it is the class's until a run sets its own, and costs nothing until then.
+    pos: int = OFF_LINE
+    """The task that the fast path is at (engines/line.py)."""
+    state: RunStateName = "queued"
+    reason: str | None = None
+    error: BaseException | None = None
+    """What ended the run as a whole: `DeadlineExceeded`."""
+    cancel_reason: str | None = None
+    """Set as soon as the run is to end early."""
+    started: float | None = None
+    finished: float | None = None
+    deadline_at: float | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    backend: RunBackend | None = None
+    """What a window on this run shows, while it goes on."""
+    tags: Mapping[str, str] = MappingProxyType({})
+    url: str | None = None
+    app: object = None
+    request_scope: Mapping[str, object] | None = None
+    sinks: tuple[Sink, ...] = ()
+    followed: bool = False
+    """Whether anybody wants to know of more than what goes wrong."""
+    seq: int = 0
 
     def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
-        clock = current_clock()
-        now = clock.monotonic()
-        size = len(plan.nodes)
+        self.clock: Clock = current_clock()
         self.plan = plan
-        self.clock: Clock = clock
-        self.created = now
-        self.epoch = clock.time() - now
+        self.created = self.clock.monotonic()
+        self.epoch = self.clock.time() - self.created
+        size = len(plan.nodes)
         self.ledger = Ledger(size, self.epoch)
-        self.slots: list[object] = [MISSING] * size
-        self.slots += [values.get(item.name, item.default) for item in plan.inputs]
         # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is for the
         # item of a fan-out, whose calls get a copy of the slots each.
-        self.slots += (MISSING, self)
-        self.pos = OFF_LINE  # the task that the fast path is at (engines/line.py)
-        self.state: RunStateName = "queued"
-        self.reason: str | None = None
-        self.error: BaseException | None = None  # what ended the run as a whole: DeadlineExceeded
-        self.cancel_reason: str | None = None  # set as soon as the run is to end early
-        self.started: float | None = None
-        self.finished: float | None = None
-        self.deadline_at: float | None = None
-        self.fans: dict[int, Ledger] = {}  # the items of each fan-out that has begun
-        self.values: dict[int, list[object]] = {}  # what they returned
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.lingering: dict[asyncio.Future[object], int | None] = {}
-        self.late: list[int] = []  # tasks whose thread returned after the run had been cancelled
-        self.progress: dict[str, ProgressInfo] = {}
-        self.tags: Mapping[str, str] = {}
-        self.url: str | None = None
-        self.app: object = None
-        self.request_scope: Mapping[str, object] | None = None
-        self.sinks = sinks
-        self.followed = bool(sinks)
-        self.seq = 0
-        self._id: str | None = None
-        self._run: Run | None = None
+        given = map(values.get, plan.input_names, plan.defaults)
+        self.slots: list[object] = [*[MISSING] * size, *given, MISSING, None]
+        if sinks:
+            self.sinks = sinks
+            self.followed = True
+
+    @cached_property
+    def fans(self) -> dict[int, Ledger]:
+        """The items of each fan-out that has begun."""
+        return {}
+
+    @cached_property
+    def values(self) -> dict[int, list[object]]:
+        """What the items of each fan-out returned."""
+        return {}
+
+    @cached_property
+    def progress(self) -> dict[str, ProgressInfo]:
+        """The last progress of each task or item that reported any."""
+        return {}
+
+    @cached_property
+    def lingering(self) -> "dict[asyncio.Future[object], int | None]":
+        """The threads that the run has turned away from."""
+        return {}
+
+    @cached_property
+    def late(self) -> list[int]:
+        """The tasks whose thread returned after the run had been cancelled."""
+        return []
 
     def fill(self, values: Mapping[str, object]) -> None:
         """Give the inputs, where they were not known when the run was made."""
-        for item in self.plan.inputs:
-            self.slots[item.slot] = values.get(item.name, item.default)
+        size = len(self.plan.nodes)
+        self.slots[size:-2] = map(values.get, self.plan.input_names, self.plan.defaults)
+
+    def open(self, backend: RunBackend) -> None:
+        """Begin, on the running loop.
+
+        The run is put into its own last slot, and taken out at the end: a finished run without such circles is freed at once, not
+        when the garbage collector comes by, which would cost more than the run did.
+        """
+        self.loop = asyncio.get_running_loop()
+        self.backend = backend
+        self.slots[-1] = self
+        self.state = "running"
+        self.started = self.clock.monotonic()
+
+    def close(self) -> None:
+        """End."""
+        self.finished = self.clock.monotonic()
+        self.slots[-1] = self.backend = None
 
     @property
+    def run(self) -> Run:
+        """A window on this run, for a task that asks for one."""
+        assert self.backend is not None, "only a task asks, while the run goes on"
+        return Run(self.backend)
+
+    @cached_property
     def id(self) -> str:
         """128 random bits in hexadecimal, made when first asked for."""
-        if self._id is None:
-            self._id = secrets.token_hex(16)
-        return self._id
-
-    def adopt(self, id_: str) -> None:
-        """Go by the id that was given out for this run already."""
-        self._id = id_
+        return secrets.token_hex(16)
 
     def now(self) -> float:
         """Return the monotonic time."""
@@ -245,16 +257,6 @@ class RunState:
                     self.late.append(i)
 
     # --- what is told about it
-
-    @property
-    def run(self) -> Run:
-        """The window on this run that users hold."""
-        assert self._run is not None, "an engine opens the window before anything can ask for it"
-        return self._run
-
-    @run.setter
-    def run(self, run: Run) -> None:
-        self._run = run
 
     def tell(self, kind: type[Event], **fields: object) -> None:
         """Make an event and hand it to every sink. Call it on the loop only."""

@@ -126,13 +126,7 @@ class Chain:
         values = blueprint.given(inputs)
         if options.max_pending is not None and engine_here().pending(self.name) >= options.max_pending:
             raise QueueFull(chain=self.name, max_pending=options.max_pending, retry_after=1.0)
-        return RunRequest(
-            plan=blueprint.plan(),
-            values=values,
-            deadline=options.deadline,
-            key=blueprint.key(inputs),
-            tags=blueprint.tags(inputs),
-        )
+        return blueprint.request(values, inputs)
 
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""

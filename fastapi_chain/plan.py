@@ -89,6 +89,10 @@ class Plan:
     """The names of the tasks, in order."""
     indegrees: tuple[int, ...] = field(init=False)
     """How many tasks each one waits for."""
+    input_names: tuple[str, ...] = field(init=False)
+    """The names of the inputs, in the order of their slots."""
+    defaults: tuple[object, ...] = field(init=False)
+    """Their defaults."""
     injects: bool = field(init=False)
     """Whether FastAPI gives any of the parameters."""
     conditional: bytes = field(init=False)
@@ -96,6 +100,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(node.spec.name for node in self.nodes))
+        object.__setattr__(self, "input_names", tuple(item.name for item in self.inputs))
+        object.__setattr__(self, "defaults", tuple(item.default for item in self.inputs))
         object.__setattr__(self, "indegrees", tuple(len(node.parents) for node in self.nodes))
         fills = (fill for node in self.nodes for fill in (*node.fills, *node.undo_fills))
         object.__setattr__(self, "injects", any(fill.kind == "injected" for fill in fills))

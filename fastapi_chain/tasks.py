@@ -5,7 +5,7 @@
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from .spec import TaskSpec
 
@@ -79,7 +79,7 @@ def From(task: Task[..., Coroutine[object, object, T]], /) -> T: ...
 @overload
 def From(task: Task[..., T], /) -> T: ...
 @overload
-def From(task: str, /) -> object: ...
+def From(task: str, /) -> Any: ...  # noqa: ANN401 - no type checker can know what a name stands for
 def From(task: "Callable[..., object] | str", /) -> object:
     """Take the output of *task*, whatever the parameter is called; the task then comes first, without `after=`.
 

@@ -45,8 +45,8 @@ class Dependency:
     """How it is called."""
     use_cache: bool
     """Whether one value serves all who depend on it."""
-    reads: tuple[str, ...]
-    """What it takes from the request itself: `Request`, `Header x_token`."""
+    reads: tuple[tuple[str, str], ...]
+    """What it takes from the request itself: the parameter and the thing (`Request`, `Header x_token`)."""
     special: bool
     """Whether it takes anything that only FastAPI's solver can give: what it reads, or `BackgroundTasks`, …"""
     ruled: bool
@@ -73,11 +73,11 @@ class Dependency:
 
         The first name is the parameter, the last what is taken from the request. Empty if nothing is.
         """
-        if self.reads:
-            return self.reads[:1]
+        for name, thing in self.reads:
+            return (name, thing)
         for dependency in self.dependencies:
             if path := dependency.request_path():
-                return (dependency.name, dependency.title, *path) if self.name == "" else (dependency.title, *path)
+                return (dependency.name, dependency.title, *path[1:])
         return ()
 
 
@@ -120,14 +120,14 @@ def _parameter(param: ParamSpec) -> inspect.Parameter:
 
 
 def _describe(dependant: Any, *, root: bool = False) -> Dependency:  # noqa: ANN401 - FastAPI's, of any version
-    reads = (*_fields(dependant), *_objects(dependant))
+    takes = (*_fields(dependant), *_objects(dependant))
     return Dependency(
         name="" if root else dependant.name or "",
         call=dependant.call,
         kind=kind_of(dependant.call),
         use_cache=dependant.use_cache,
-        reads=tuple(read for read in reads if read not in _WITHOUT_REQUEST),
-        special=bool(reads),
+        reads=tuple((name, thing) for name, thing in takes if thing not in _WITHOUT_REQUEST),
+        special=bool(takes),
         ruled=any(getattr(dependant, name, None) for name in _RULES),
         dependencies=tuple(_describe(sub) for sub in dependant.dependencies),
         dependant=dependant,
@@ -144,14 +144,16 @@ _RULES = (
 """The attributes of `Dependant` that say more about when something is called and closed."""
 
 
-def _fields(dependant: Any) -> Iterator[str]:  # noqa: ANN401 - FastAPI's, of any version
+def _fields(dependant: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - FastAPI's, of any version
     for place in (*FIELDS, "body"):
         for field in getattr(dependant, f"{place}_params"):
-            yield f"{place.capitalize()} {field.name}"
+            yield field.name, f"{place.capitalize()} {field.name}"
 
 
-def _objects(dependant: Any) -> Iterator[str]:  # noqa: ANN401 - FastAPI's, of any version
-    return (shown for attribute, shown in OBJECTS.items() if getattr(dependant, attribute))
+def _objects(dependant: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - FastAPI's, of any version
+    for attribute, thing in OBJECTS.items():
+        if name := getattr(dependant, attribute):
+            yield name, thing
 
 
 def kind_of(call: Callable[..., object]) -> Kind:
@@ -193,7 +195,7 @@ def input_kinds(dependant: Any) -> dict[str, InputKind]:  # noqa: ANN401 - FastA
         kinds |= {field.name: "data" for field in getattr(dependant, f"{place}_params")}
     for field in dependant.body_params:
         kinds[field.name] = "UploadFile" if _holds_upload(field.field_info.annotation) else "data"
-    kinds |= {getattr(dependant, attribute): "request" for attribute in OBJECTS if getattr(dependant, attribute)}
+    kinds |= {name: "request" for name, _ in _objects(dependant)}
     for sub in dependant.dependencies:
         # One of `@app.post(dependencies=[...])` fills no parameter.
         if sub.name is not None:

@@ -1,28 +1,23 @@
 """What an engine offers: to take a run, and to start it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextvars import Context
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
 
 
-@dataclass(slots=True, kw_only=True)
 class RunRequest:
-    """What a run is made from."""
+    """What a run is made from; what most runs do without is the class's until it is set."""
 
-    plan: Plan
-    """The chain, planned."""
-    values: Mapping[str, object]
-    """Its inputs by name, checked to be complete."""
     deadline: float | None = None
     """Seconds for the whole run, from its start."""
     key: str | None = None
     """What makes it the only one of its chain."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
     """Its tags, filled in."""
     app: object = None
     """The app whose `dependency_overrides` hold and which dependencies see."""
@@ -32,6 +27,11 @@ class RunRequest:
     """The context variables that its tasks see; None: those of whoever starts it."""
     window: Run | None = None
     """The `Run` that the endpoint holds already; None: a new one is made."""
+
+    def __init__(self, plan: Plan, values: Mapping[str, object]) -> None:
+        """Ask for a run of *plan* with the inputs *values*, checked to be complete."""
+        self.plan = plan
+        self.values = values
 
 
 class Engine(Protocol):
@@ -52,7 +52,7 @@ class Engine(Protocol):
     def drop(self, run: Run) -> None:
         """Forget *run*, unless somebody else has taken it as well."""
 
-    async def perform(self, run: Run) -> None:
+    def perform(self, run: Run) -> Awaitable[None]:
         """Run *run* here, and return when it has finished."""
 
     def pending(self, chain: str) -> int:

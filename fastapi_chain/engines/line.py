@@ -16,6 +16,7 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 
 import asyncio
 from collections.abc import Coroutine, Iterable
+from functools import cached_property
 from typing import Final
 
 from fastapi_chain._fan import FanOutRun
@@ -52,35 +53,35 @@ class Worker:
 class Line:
     """One run of a program."""
 
-    __slots__ = (
-        "busy",
-        "done",
-        "hop",
-        "loop",
-        "main",
-        "program",
-        "run",
-        "schedule",
-        "stops",
-        "threads",
-        "worker",
-        "workers",
-    )
+    # What a run that never suspends does without is the class's until it is set.
+    main: "asyncio.Task[object] | None" = None
+    schedule: Schedule | None = None
+    """Made when the straight line ends before the run does."""
+    threads: Threads | None = None
+    """Made when the first `def` task starts."""
+    done: "asyncio.Future[None] | None" = None
+    busy: bool = False
+    """The main task is at a task of the run, so that is where it can be cancelled."""
+    stops: int = 0
+    """How often we have cancelled the main task ourselves."""
 
     def __init__(self, run: RunState, program: Program, hop: Hopper) -> None:
-        """Prepare to run *program* for *run*; threads come from *hop*'s pool."""
+        """Prepare to run *program* for *run*, which is open; threads come from *hop*'s pool."""
+        assert run.loop is not None, "an open run has a loop"
         self.run = run
         self.program = program
         self.hop = hop
-        self.loop = asyncio.get_running_loop()
-        self.main: asyncio.Task[object] | None = None
-        self.schedule: Schedule | None = None  # made when the straight line ends before the run does
-        self.worker = Worker(self, 0)
-        self.workers: dict[Worker, asyncio.Task[None]] = {}
-        self.threads: Threads | None = None  # made when the first `def` task starts
-        self.done: asyncio.Future[None] | None = None
-        self.busy = False  # the main task is at a task of the run, so that is where it can be cancelled
-        self.stops = 0  # how often we have cancelled the main task ourselves
+        self.loop = run.loop
+
+    @cached_property
+    def worker(self) -> "Worker":
+        """The main task, once it has left the line."""
+        return Worker(self, 0)
+
+    @cached_property
+    def workers(self) -> "dict[Worker, asyncio.Task[None]]":
+        """The other tasks."""
+        return {}
 
     def link(self) -> Unit:
         """Return the task that the line is at."""
@@ -99,15 +100,13 @@ class Line:
         """
         run = self.run
         token = running.set(self)
-        self.main = asyncio.current_task()
+        self.main = asyncio.current_task(self.loop)
         try:
-            if self.program.line and not run.followed and not any(run.ledger.states):
-                i = await self.straight()
-            else:
-                i = self.route(self.count())
+            fresh = self.program.line and not run.followed and not any(run.ledger.states)
+            i = await self.straight() if fresh else self.route(self.count())
             if i >= 0:
                 await self.drive(self.worker, i)
-            if self.workers or self.threads:
+            if self.schedule is not None:
                 await self.join()
         except BaseException as error:
             await self.clear()

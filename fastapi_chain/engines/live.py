@@ -1,8 +1,9 @@
 """One run of the memory engine, from queued to finished and, if somebody says so, again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 
 from fastapi_chain._clock import Timer, utc
@@ -27,7 +28,7 @@ class Home(Protocol):
 
     hop: Hopper
 
-    async def run_tasks(self, live: "LiveRun") -> None:
+    def run_tasks(self, live: "LiveRun") -> Awaitable[None]:
         """Run the tasks."""
 
     def program(self, state: RunState) -> Program:
@@ -43,20 +44,34 @@ class Home(Protocol):
 class LiveRun:
     """A run in this process; the `RunBackend` of the memory engine."""
 
-    __slots__ = ("_waiting", "discarded", "engine", "inner", "line", "performer", "request", "stream", "takers", "task")
+    # What most runs do without is the class's until it is set.
+    line: Line | None = None
+    """The fast path, while it runs there."""
+    stream: Stream | None = None
+    """Its events, once somebody follows."""
+    discarded: bool = False
+    takers: int = 1
+    """How many requests share it."""
+    task: "asyncio.Task[None] | None" = None
+    """The task that the engine has made for it."""
+    performer: "asyncio.Task[object] | None" = None
+    """The task that performs it, whoever made that."""
 
     def __init__(self, engine: Home, inner: RunState, request: RunRequest) -> None:
         """Begin queued."""
         self.engine = engine
         self.inner = inner
         self.request = request
-        self.line: Line | None = None
-        self.stream: Stream | None = None
-        self.discarded = False
-        self.takers = 1  # how many requests share it
-        self.task: asyncio.Task[None] | None = None  # the one that the engine has made for it
-        self.performer: asyncio.Task[object] | None = None  # the one that performs it, whoever made that
-        self._waiting: list[asyncio.Future[None]] = []
+        if request.app is not None:
+            inner.app = request.app
+            inner.request_scope = request.request_scope
+        if request.tags:
+            inner.tags = request.tags
+
+    @cached_property
+    def _waiting(self) -> "list[asyncio.Future[None]]":
+        """Who waits for its end."""
+        return []
 
     # --- what it is
 
@@ -145,7 +160,11 @@ class LiveRun:
         if inner.finished is not None:
             # Cancelled while it was queued.
             return
-        timer = self._begin()
+        inner.open(self)
+        self.performer = asyncio.current_task(inner.loop)
+        if inner.followed:
+            inner.tell(RunStarted)
+        timer = None if self.request.deadline is None else self._limit(self.request.deadline)
         stopped: BaseException | None = None
         try:
             await self.engine.run_tasks(self)
@@ -157,22 +176,17 @@ class LiveRun:
                 timer.cancel()
         if inner.ledger.errors or inner.cancel_reason is not None:
             await self._wind_up()
+            inner.state = self._ends_as()
+        else:
+            inner.state = "succeeded"
         self._end()
         if stopped is not None:
             raise stopped
 
-    def _begin(self) -> Timer | None:
+    def _limit(self, seconds: float) -> Timer:
+        """Set the deadline."""
         inner = self.inner
-        inner.loop = asyncio.get_running_loop()
-        self.performer = asyncio.current_task()
-        inner.state = "running"
-        inner.started = inner.now()
-        if inner.followed:
-            inner.tell(RunStarted)
-        seconds = self.request.deadline
-        if seconds is None:
-            return None
-        inner.deadline_at = inner.started + seconds
+        inner.deadline_at = (inner.started or 0.0) + seconds
         return inner.clock.call_later(seconds, self._deadline)
 
     def _deadline(self) -> None:
@@ -209,18 +223,19 @@ class LiveRun:
         return "failed" if any(inner.counts(i) for i in inner.ledger.errors) else "succeeded"
 
     def _end(self) -> None:
+        """Put down that the run has ended, and let everybody know."""
         inner = self.inner
-        inner.state = self._ends_as()
-        inner.reason = inner.cancel_reason
-        inner.finished = inner.now()
         self.line = self.performer = None
+        inner.close()
         self.engine.forget(self)
+        if inner.cancel_reason is not None:
+            inner.reason = inner.cancel_reason
         if inner.followed or inner.state != "succeeded":
             inner.tell(RunEnded, state=inner.state, reason=inner.reason)
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        if "_waiting" in self.__dict__:
+            for future in self.__dict__.pop("_waiting"):
+                if not future.done():
+                    future.set_result(None)
 
     # --- what users do with it
 
@@ -260,6 +275,7 @@ class LiveRun:
         self.stop("run_cancelled")
         if self.performer is None:
             # Queued: nobody performs it yet, and whoever does will find it ended.
+            self.inner.state = "cancelled"
             self._end()
 
     async def retry(self, from_: str) -> None:

@@ -1,10 +1,11 @@
 """The memory engine: runs live in this process and end with it."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextvars import copy_context
-from typing import Final, cast
+from typing import Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fastapi_chain._fan import FanOutRun
@@ -20,6 +21,9 @@ from fastapi_chain.schedule import run_plan
 from .base import RunRequest
 from .line import Line
 from .live import LiveRun
+
+
+_log: Final = logging.getLogger("fastapi_chain")
 
 
 class MemoryEngine:
@@ -52,47 +56,36 @@ class MemoryEngine:
         self._programs: WeakKeyDictionary[Plan, Program] = WeakKeyDictionary()
         self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
         self._active: dict[asyncio.Task[None], LiveRun] = {}
-        self._keyed: WeakValueDictionary[tuple[str, str], Run] = WeakValueDictionary()
+        self._keyed: WeakValueDictionary[tuple[str, str], LiveRun] = WeakValueDictionary()
         self._pending: Counter[str] = Counter()
 
     def take(self, request: RunRequest) -> Run:
         """Make a run, queued; nothing starts yet. Where its key has a run already, return that one."""
-        keyed = None if request.key is None else (request.plan.chain, request.key)
-        known = None if keyed is None else self._keyed.get(keyed)
-        if known is not None:
-            live_of(known).takers += 1
-            if request.window is not None:
-                # The endpoint holds a run that is not to be: let its window show the one that is.
-                request.window._backend = known._backend  # noqa: SLF001 - the window is ours
-            return known
-        state = RunState(request.plan, request.values, self._sinks)
-        state.app = request.app
-        state.request_scope = request.request_scope
-        state.tags = request.tags
-        run = self._window(request, state)
-        if keyed is not None:
-            self._keyed[keyed] = run
-        self._pending[request.plan.chain] += 1
-        return run
-
-    def _window(self, request: RunRequest, state: RunState) -> Run:
-        live = LiveRun(self, state, request)
-        run = request.window
-        if run is None:
-            run = Run(live)
+        key = None if request.key is None else (request.plan.chain, request.key)
+        live = None if key is None else self._keyed.get(key)
+        if live is None:
+            live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
+            self._pending[request.plan.chain] += 1
+            if key is not None:
+                self._keyed[key] = live
         else:
-            state.adopt(run.id)
-            run._backend = live  # noqa: SLF001 - the window is ours
-        state.run = run
-        return run
+            live.takers += 1
+        window = request.window
+        if window is None:
+            return Run(live)
+        # The endpoint holds a promised run: from now on its window shows the real one.
+        live.inner.__dict__.setdefault("id", window.id)
+        window._backend = live  # noqa: SLF001 - the window is ours
+        return window
 
     def start(self, run: Run) -> "asyncio.Task[None]":
         """Start *run* at once, as a task of the running loop that the engine holds on to."""
         live = live_of(run)
-        if live.task is not None:
-            return live.task
+        return live.task or self._start(live)
+
+    def _start(self, live: LiveRun) -> "asyncio.Task[None]":
         context = copy_context() if live.request.context is None else live.request.context
-        live.task = asyncio.get_running_loop().create_task(self.perform(run), context=context)
+        live.task = asyncio.get_running_loop().create_task(self._perform(live), context=context)
         self._active[live.task] = live
         live.task.add_done_callback(self._ended)
         return live.task
@@ -113,7 +106,7 @@ class MemoryEngine:
     def reopen(self, live: LiveRun) -> None:
         """Start a run that had finished."""
         self._pending[live.chain] += 1
-        self.start(live.inner.run)
+        self._start(live)
 
     def pending(self, chain: str) -> int:
         """Return how many runs of *chain* are queued or running."""
@@ -121,13 +114,19 @@ class MemoryEngine:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._active.pop(task, None)
-        if not task.cancelled():
-            # A run keeps its errors to itself; what comes out here is a bug, and the loop's handler reports it.
-            task.exception()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # A run keeps the errors of its tasks to itself, so this is SystemExit or a bug of ours.
+            _log.error("a run ended with an error of its own", exc_info=error)
 
-    async def perform(self, run: Run) -> None:
+    def perform(self, run: Run) -> Awaitable[None]:
         """Run *run* here, and return when it has finished."""
-        live = live_of(run)
+        live: LiveRun = run._backend  # type: ignore[assignment]  # noqa: SLF001 - the window is ours
+        # No coroutine of our own around the run's where there is nothing to add.
+        return live.perform() if self._max_running is None else self._perform(live)
+
+    async def _perform(self, live: LiveRun) -> None:
+        """Run *live* when its turn has come."""
         if self._max_running is None:
             await live.perform()
             return
@@ -136,14 +135,15 @@ class MemoryEngine:
         async with self._room:
             await live.perform()
 
-    async def run_tasks(self, live: LiveRun) -> None:
+    def run_tasks(self, live: LiveRun) -> Awaitable[None]:
         """Run the tasks of a run, on the path of this engine."""
         program = self.program(live.inner)
-        if self._fast:
-            live.line = Line(live.inner, program, self.hop)
-            await live.line.go()
-            return
+        if not self._fast:
+            return self._run_plainly(live, program)
+        live.line = Line(live.inner, program, self.hop)
+        return live.line.go()
 
+    async def _run_plainly(self, live: LiveRun, program: Program) -> None:
         async def run_task(i: int) -> None:
             over = live.inner.plan.nodes[i].over
             if over is None:
@@ -155,7 +155,7 @@ class MemoryEngine:
 
     def program(self, state: RunState) -> Program:
         """Return the program of the run's plan; it is compiled once, and anew when the overrides of the app change."""
-        overrides = overrides_of(state.app)
+        overrides = None if state.app is None else overrides_of(state.app)
         if not overrides:
             program = self._programs.get(state.plan)
             if program is None:
@@ -183,5 +183,6 @@ class MemoryEngine:
 
 def live_of(run: Run) -> LiveRun:
     """Return what stands behind a run of the memory engine."""
-    return cast("LiveRun", run._backend)  # noqa: SLF001 - the window is ours
+    live: LiveRun = run._backend  # type: ignore[assignment]  # noqa: SLF001 - the window is ours
+    return live
 

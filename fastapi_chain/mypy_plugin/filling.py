@@ -57,8 +57,9 @@ class Filling:
         """Check that an output fits a parameter."""
         accepts = param.tolerance.accepts
         self.accepted[give.id] = self.accepted.get(give.id, accepts) & accepts
-        given = one_of(give.type) if give.fan and param.tolerance.collects else give.type
-        self.check(param, given, give.task)
+        if not param.native:
+            given = one_of(give.type) if give.fan and param.tolerance.collects else give.type
+            self.check(param, given, give.task)
 
     def check(self, param: Param, given: Type, producer: str) -> None:
         """Check that what *producer* gives fits *param*."""

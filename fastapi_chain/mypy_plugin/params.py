@@ -48,6 +48,8 @@ class Param:
     annotated: bool = True
     reference: Flow | None = None
     """The task in `From`; None if there is none, or it cannot be known."""
+    native: bool = False
+    """Whether mypy itself checks what it gets, as in `= From(task)`."""
     marks: Marks | None = None
     """What its metadata says."""
 
@@ -92,6 +94,7 @@ class Function:
                 at=argument if argument is not None else self.at,
                 annotated=not _is_bare(typ),
                 reference=self._reference(marks, default),
+                native=not isinstance(default_reference(default), StrExpr | type(None)),
                 marks=marks,
             )
 
