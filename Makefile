@@ -25,7 +25,7 @@ check: static ## Formatting, lint, layers, types and unit tests (below 90 second
 static: .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
 	@# It asks the `python` of PATH where the package is.

@@ -9,6 +9,8 @@ from zipfile import ZipFile
 
 import pytest
 
+import fastapi_chain
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -46,13 +48,14 @@ def test_the_wheel_says_what_it_needs(wheel: ZipFile) -> None:
     ]
     assert [line for line in required if "<" in line] == ["dbos<4,>=3.4; extra == 'durable'"]
     assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Version"] == fastapi_chain.__version__
 
 
 def test_the_changelog_knows_the_version() -> None:
     """The version that is built is the newest in CHANGELOG.md, or what is unreleased will become it."""
     headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
     assert headings[0] == "## [Unreleased]"
-    assert len(headings) == 1 or headings[1].startswith(f"## [{PROJECT['version']}]")
+    assert len(headings) == 1 or headings[1].startswith(f"## [{fastapi_chain.__version__}]")
 
 
 def test_standard_is_what_it_says() -> None:
