@@ -79,4 +79,5 @@ class Coverage:
                         returns=given,
                         consumer=need.task,
                         takes=need.param.type,
+                        via="endpoint" if item.name == endpoint.returns else "input",
                     )

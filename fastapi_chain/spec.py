@@ -214,5 +214,7 @@ class EndpointSpec:
     """`POST /orders`, or the endpoint's name as long as no route is known."""
     gives: Mapping[str, object]
     """The inputs it gives: name -> annotation (`EMPTY` without one)."""
+    returns: str | None = None
+    """The input among them that is its return value."""
     closed: Mapping[str, str] = field(default_factory=dict)
     """Names it has but cannot hand on, with the reason (`yield-dependency`, `UploadFile`)."""

@@ -10,7 +10,7 @@ from mypy.nodes import Decorator, Expression, NameExpr, StrExpr
 
 from fastapi_chain.errors import CycleError, DuplicateTask
 
-from .declared import Declared, default_reference, items_of, tasks_of
+from .declared import Declared, default_reference, items_of, registry_name, tasks_of
 from .view import View, someone
 
 
@@ -99,7 +99,7 @@ def check_duplicate(view: View, decorator: Decorator, declared: Declared, name: 
     for other, known in tasks_of(view):
         first = other in plain and other.func.line < decorator.func.line
         if first and known.registry == declared.registry and known.name(other.func.name) == name:
-            where = f"registry {declared.registry.rpartition('.')[2]!r}"
+            where = f"registry {registry_name(view, declared.registry)!r}"
             error = DuplicateTask(name=name, first=someone(name), second=someone(name), where=where)
             view.say(error, decorator.func)
             return

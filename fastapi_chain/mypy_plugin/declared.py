@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from mypy.erasetype import erase_typevars
 from mypy.nodes import (
     AssignmentStmt,
     CallExpr,
@@ -22,7 +23,7 @@ from mypy.nodes import (
 )
 from mypy.types import CallableType, Instance, LiteralType, TupleType, Type, get_proper_type
 
-from .flow import Flow, Give, flow_of
+from .flow import Flow, Give, flow_of, task_id
 from .names import DECORATORS, DEFAULT_REGISTRY, FROM, REGISTRY, TASK_VARIABLE
 from .view import View
 
@@ -126,6 +127,18 @@ def _registry(view: View, callee: Expression) -> str | None:
     return (owner.fullname if isinstance(owner, RefExpr) else "") or _UNKNOWN_REGISTRY
 
 
+def registry_name(view: View, registry: str) -> str:
+    """Return the name that a registry was given, as far as that stands in this module; else that of its variable."""
+    if registry == DEFAULT_REGISTRY:
+        return "default"
+    for statement in view.tree.defs:
+        if isinstance(statement, AssignmentStmt) and isinstance(statement.rvalue, CallExpr):
+            target, given = statement.lvalues[0], statement.rvalue.args
+            if isinstance(target, NameExpr) and target.fullname == registry and given and isinstance(given[0], StrExpr):
+                return given[0].value
+    return registry.rpartition(".")[2]
+
+
 def makes_tasks(view: View, expression: Expression) -> bool:
     """Whether an expression is what `task(...)` returns."""
     proper = get_proper_type(view.api.lookup_type_or_none(expression))
@@ -206,12 +219,12 @@ def _forward(view: View, decorator: Decorator, declared: Declared) -> Flow | Non
     if not isinstance(function, CallableType):
         return None
     name = declared.name(decorator.func.name)
-    returned = view.awaited(function.ret_type)
+    returned = erase_typevars(view.awaited(function.ret_type))
     fan = declared.option("each") is not None
     if fan:
         returned = view.api.named_generic_type("builtins.list", [returned])
-    give = Give(declared.output(name), name, decorator.fullname, returned, fan)
-    return Flow(id=decorator.fullname, name=name, open=True, gives={decorator.fullname: give})
+    own = task_id(decorator.fullname, name)
+    return Flow(id=own, name=name, open=True, gives={own: Give(declared.output(name), name, own, returned, fan)})
 
 
 def tasks_of(view: View) -> Iterator[tuple[Decorator, Declared]]:

@@ -1,5 +1,6 @@
 """The hook for what makes a function a task."""
 
+from mypy.erasetype import erase_typevars
 from mypy.nodes import CallExpr, Context, Decorator, Expression, FuncDef
 from mypy.plugin import FunctionContext, MethodContext
 from mypy.subtypes import find_member
@@ -9,6 +10,7 @@ from fastapi_chain.errors import ChainError, DeclarationError, GeneratorTask, Me
 
 from .cycles import Circle, check_duplicate, references
 from .declared import Declared, declared_by, makes_tasks
+from .flow import task_id
 from .names import DEFAULT_REGISTRY, FAN_OUT, FLOW_FAN_OUT, FLOW_TASK, TASK
 from .params import Function
 from .task import TaskCheck
@@ -38,8 +40,8 @@ def task_made(view: View, ctx: FunctionContext | MethodContext) -> Type:
         _check_names(view, decorator, declared, name)
     registry = declared.registry if declared is not None else DEFAULT_REGISTRY
     function = Function(view, signature, node, home, at, registry)
-    returned = view.awaited(signature.ret_type)
-    check = TaskCheck(view, declared, function, name, _id(view, node, declared, name), returned)
+    returned = erase_typevars(view.awaited(signature.ret_type))
+    check = TaskCheck(view, declared, function, name, _id(view, node, name), returned)
     fullname = FLOW_TASK if made.type.fullname == TASK else FLOW_FAN_OUT
     return view.with_flow(fullname, list(made.args), check.flow(), ctx.default_return_type)
 
@@ -80,13 +82,12 @@ def _name(declared: Declared | None, node: FuncDef | None, signature: CallableTy
     return declared.name(own) if declared is not None else own
 
 
-def _id(view: View, node: FuncDef | None, declared: Declared | None, name: str) -> str:
+def _id(view: View, node: FuncDef | None, name: str) -> str:
     """Return what tells the task from all others of the program."""
     fullname = node.fullname if node is not None else name
     if "." not in fullname:
         fullname = f"{view.tree.fullname}.<locals>.{fullname}"
-    renamed = declared is not None and declared.option("name") is not None
-    return f"{fullname.rpartition('.')[0]}.{name}" if renamed else fullname
+    return task_id(fullname, name)
 
 
 def _refusal(name: str, signature: CallableType, node: FuncDef | None) -> ChainError | None:

@@ -96,6 +96,16 @@ class Flow:
             self.taken.setdefault(name, who)
 
 
+def task_id(fullname: str, name: str) -> str:
+    """Return what tells a task from all others of the program.
+
+    Args:
+        fullname: The full name of its function.
+        name: Its own name: one function may be several tasks.
+    """
+    return fullname if fullname.rpartition(".")[2] == name else f"{fullname}:{name}"
+
+
 def encode(flow: Flow, tuple_of: Instance, string: Instance) -> TupleType:
     """Write *flow* as a type.
 

@@ -62,7 +62,7 @@ class Endpoint:
                 closed[name] = kind
         if self.returns is not None and not _is_response(self.signature.return_annotation):
             gives[self.returns] = self.signature.return_annotation
-        return EndpointSpec(source=self.source, route=self.route, gives=gives, closed=closed)
+        return EndpointSpec(source=self.source, route=self.route, gives=gives, returns=self.returns, closed=closed)
 
 
 _wrapped: "WeakKeyDictionary[Callable[..., object], Endpoint]" = WeakKeyDictionary()
