@@ -203,6 +203,8 @@ class Blueprint:
         request = RunRequest(self.plan(), taken)
         if options.deadline is not None:
             request.deadline = options.deadline
+        if options.max_pending is not None or options.key is not None:
+            request.counted = True
         if options.key is not None:
             request.key = options.key.format(**values)
         if options.tags:

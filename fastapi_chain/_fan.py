@@ -67,7 +67,7 @@ class FanOutRun:
         items = list(values)
         known = run.fans.get(i)
         if known is None or len(known.states) != len(items):
-            run.fans[i] = Ledger(len(items), run.epoch)
+            run.fans[i] = Ledger([0.0] * len(items), run.epoch)
             run.values[i] = [MISSING] * len(items)
         return items
 

@@ -41,12 +41,17 @@ class Ledger:
 
     __slots__ = ("began", "ended", "epoch", "errors", "next_at", "past", "reasons", "roots", "states", "undone")
 
-    def __init__(self, size: int, epoch: float) -> None:
-        """Start with all of them pending; *epoch* is what the monotonic clock lacks to the time of day."""
+    def __init__(self, ended: list[float], epoch: float) -> None:
+        """Start with all of them pending.
+
+        Args:
+            ended: When each one ended; as many numbers as there are tasks or items.
+            epoch: What the monotonic clock lacks to the time of day.
+        """
         self.epoch = epoch
-        self.states = bytearray(size)
-        self.began = [0.0] * size
-        self.ended = [0.0] * size
+        self.states = bytearray(len(ended))
+        self.began = [0.0] * len(ended)
+        self.ended = ended
         self.past: dict[int, list[Attempt]] = {}  # attempts that are over, the last success excepted
         self.errors: dict[int, BaseException] = {}
         self.reasons: dict[int, str] = {}  # why skipped, or why cancelled

@@ -68,9 +68,8 @@ class RunState:
         self.clock: Clock = current_clock()
         self.plan = plan
         self.created = self.clock.monotonic()
-        self.epoch = self.clock.time() - self.created
         size = len(plan.nodes)
-        self.ledger = Ledger(size, self.epoch)
+        self.ended = [0.0] * size
         # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is for the
         # item of a fan-out, whose calls get a copy of the slots each.
         given = map(values.get, plan.input_names, plan.defaults)
@@ -78,6 +77,21 @@ class RunState:
         if sinks:
             self.sinks = sinks
             self.followed = True
+
+    @cached_property
+    def epoch(self) -> float:
+        """What the monotonic clock lacks to the time of day."""
+        return self.clock.time() - self.clock.monotonic()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What has become of the tasks. There is none as long as all is well on the straight line: see `settle`."""
+        return Ledger(self.ended, self.epoch)
+
+    @property
+    def spotless(self) -> bool:
+        """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
+        return "ledger" not in self.__dict__
 
     @cached_property
     def fans(self) -> dict[int, Ledger]:
@@ -121,8 +135,9 @@ class RunState:
         self.state = "running"
         self.started = self.clock.monotonic()
 
-    def close(self) -> None:
-        """End."""
+    def close(self, state: RunStateName) -> None:
+        """End, as *state*."""
+        self.state = state
         self.finished = self.clock.monotonic()
         self.slots[-1] = self.backend = None
 
@@ -155,7 +170,7 @@ class RunState:
         ledger = self.ledger
         done = pos if pos >= 0 else rested(pos)
         ledger.states[:done] = bytes([SUCCEEDED]) * done
-        starts = [self.started or 0.0, *ledger.ended[:done]]
+        starts = [self.started or 0.0, *self.ended[:done]]
         if pos >= 0:
             ledger.states[pos] = RUNNING
         # A task on the line begins when the one before it ends.

@@ -44,7 +44,7 @@ def _units(run: RunState, program: Program, hop: Hopper) -> Iterator[Unit]:
     for _, i, k in sorted(effects, reverse=True):
         unit = Unit(run, program.undos[i], hop)
         # An undo is no task of the run: its states are kept apart, and what it returns is dropped.
-        unit.ledger, unit.i, unit.kept = Ledger(1, run.epoch), 0, None
+        unit.ledger, unit.i, unit.kept = Ledger([0.0], run.epoch), 0, None
         if k is not None:
             unit.slots = run.slots.copy()
             unit.slots[ITEM_SLOT] = run.values[i][k]

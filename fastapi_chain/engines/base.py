@@ -25,6 +25,8 @@ class RunRequest:
     """A snapshot of the request, for dependencies that are bound to it."""
     context: Context | None = None
     """The context variables that its tasks see; None: those of whoever starts it."""
+    counted: bool = False
+    """Whether it counts as pending: only where there is a limit or a key is the engine to keep account of it."""
     window: Run | None = None
     """The `Run` that the endpoint holds already; None: a new one is made."""
 

@@ -102,7 +102,7 @@ class Line:
         token = running.set(self)
         self.main = asyncio.current_task(self.loop)
         try:
-            fresh = self.program.line and not run.followed and not any(run.ledger.states)
+            fresh = self.program.line and not run.followed and run.spotless
             i = await self.straight() if fresh else self.route(self.count())
             if i >= 0:
                 await self.drive(self.worker, i)
@@ -118,7 +118,7 @@ class Line:
     async def straight(self) -> int:
         """Run the head of the order in a row; return the task to go on with."""
         run = self.run
-        slots, ended, now = run.slots, run.ledger.ended, run.clock.monotonic
+        slots, ended, now = run.slots, run.ended, run.clock.monotonic
         i = 0
         for chunk in self.program.line:
             self.busy = True

@@ -161,7 +161,6 @@ class LiveRun:
             # Cancelled while it was queued.
             return
         inner.open(self)
-        self.performer = asyncio.current_task(inner.loop)
         if inner.followed:
             inner.tell(RunStarted)
         timer = None if self.request.deadline is None else self._limit(self.request.deadline)
@@ -174,12 +173,10 @@ class LiveRun:
         finally:
             if timer is not None:
                 timer.cancel()
-        if inner.ledger.errors or inner.cancel_reason is not None:
-            await self._wind_up()
-            inner.state = self._ends_as()
+        if inner.cancel_reason is None and (inner.spotless or not inner.ledger.errors):
+            self._end("succeeded")
         else:
-            inner.state = "succeeded"
-        self._end()
+            self._end(await self._wind_up())
         if stopped is not None:
             raise stopped
 
@@ -204,8 +201,8 @@ class LiveRun:
             elif self.performer is not None:
                 self.performer.cancel()
 
-    async def _wind_up(self) -> None:
-        """Put down what never began, and undo what was done if the run ends badly."""
+    async def _wind_up(self) -> State:
+        """Put down what never began, and undo what was done if the run ends badly; return how it ends."""
         inner = self.inner
         for i, state in enumerate(inner.ledger.states):
             if state < SUCCEEDED:
@@ -213,8 +210,10 @@ class LiveRun:
                 inner.ledger.states[i] = CANCELLED
                 inner.ledger.reasons[i] = reason
                 inner.tell(TaskCancelled, task=inner.plan.names[i], reason=reason)
-        if self._ends_as() != "succeeded":
+        ends_as = self._ends_as()
+        if ends_as != "succeeded":
             await undo(inner, self.engine.program(inner), self.engine.hop)
+        return ends_as
 
     def _ends_as(self) -> State:
         inner = self.inner
@@ -222,16 +221,16 @@ class LiveRun:
             return "failed" if inner.cancel_reason == "deadline" else "cancelled"
         return "failed" if any(inner.counts(i) for i in inner.ledger.errors) else "succeeded"
 
-    def _end(self) -> None:
+    def _end(self, state: State) -> None:
         """Put down that the run has ended, and let everybody know."""
         inner = self.inner
-        self.line = self.performer = None
-        inner.close()
-        self.engine.forget(self)
-        if inner.cancel_reason is not None:
+        self.line = None
+        inner.close(state)
+        if self.request.counted:
+            self.engine.forget(self)
+        if inner.followed or state != "succeeded":
             inner.reason = inner.cancel_reason
-        if inner.followed or inner.state != "succeeded":
-            inner.tell(RunEnded, state=inner.state, reason=inner.reason)
+            inner.tell(RunEnded, state=state, reason=inner.reason)
         if "_waiting" in self.__dict__:
             for future in self.__dict__.pop("_waiting"):
                 if not future.done():
@@ -273,10 +272,9 @@ class LiveRun:
         if self.inner.finished is not None:
             raise RunFinished(run=self.id, state=self.state)
         self.stop("run_cancelled")
-        if self.performer is None:
-            # Queued: nobody performs it yet, and whoever does will find it ended.
-            self.inner.state = "cancelled"
-            self._end()
+        if self.inner.state == "queued":
+            # Nobody performs it yet, and whoever does will find it ended.
+            self._end("cancelled")
 
     async def retry(self, from_: str) -> None:
         """Run again in place."""

@@ -55,6 +55,7 @@ class MemoryEngine:
         self._room: asyncio.Semaphore | None = None
         self._programs: WeakKeyDictionary[Plan, Program] = WeakKeyDictionary()
         self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
+        self._last: tuple[Plan | None, Program | None] = None, None  # what the next run will most likely need again
         self._active: dict[asyncio.Task[None], LiveRun] = {}
         self._keyed: WeakValueDictionary[tuple[str, str], LiveRun] = WeakValueDictionary()
         self._pending: Counter[str] = Counter()
@@ -65,7 +66,8 @@ class MemoryEngine:
         live = None if key is None else self._keyed.get(key)
         if live is None:
             live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
-            self._pending[request.plan.chain] += 1
+            if request.counted:
+                self._pending[request.plan.chain] += 1
             if key is not None:
                 self._keyed[key] = live
         else:
@@ -94,7 +96,7 @@ class MemoryEngine:
         """Forget *run*, unless somebody else has taken it as well."""
         live = live_of(run)
         live.takers -= 1
-        if live.takers == 0 and live.task is None:
+        if live.takers == 0 and live.task is None and live.request.counted:
             self.forget(live)
 
     def forget(self, live: LiveRun) -> None:
@@ -105,7 +107,8 @@ class MemoryEngine:
 
     def reopen(self, live: LiveRun) -> None:
         """Start a run that had finished."""
-        self._pending[live.chain] += 1
+        if live.request.counted:
+            self._pending[live.chain] += 1
         self._start(live)
 
     def pending(self, chain: str) -> int:
@@ -144,6 +147,8 @@ class MemoryEngine:
         return live.line.go()
 
     async def _run_plainly(self, live: LiveRun, program: Program) -> None:
+        live.performer = asyncio.current_task()
+
         async def run_task(i: int) -> None:
             over = live.inner.plan.nodes[i].over
             if over is None:
@@ -157,9 +162,12 @@ class MemoryEngine:
         """Return the program of the run's plan; it is compiled once, and anew when the overrides of the app change."""
         overrides = None if state.app is None else overrides_of(state.app)
         if not overrides:
-            program = self._programs.get(state.plan)
-            if program is None:
-                program = self._programs[state.plan] = Program(state.plan, self.gates, self.hop, {})
+            plan, program = self._last
+            if plan is not state.plan or program is None:
+                program = self._programs.get(state.plan)
+                if program is None:
+                    program = self._programs[state.plan] = Program(state.plan, self.gates, self.hop, {})
+                self._last = state.plan, program
             return program
         known = self._overridden.get(state.plan)
         if known is None or known[0] != overrides:
