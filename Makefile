@@ -28,8 +28,7 @@ static: .venv/dev.stamp
 	@$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 	$(BIN)/pyright --warnings
-	@# It asks the `python` of PATH where the package is.
-	PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes fastapi_chain --ignoreexternal
+	$(BIN)/python tools/public_types.py
 
 format: .venv/dev.stamp ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
