@@ -32,6 +32,8 @@ class Blueprint:
         self._plan: Plan | None = None
         self._covered = 0  # how many endpoints have been checked
         self._inputs: frozenset[str] = frozenset()
+        # Most chains have no option that a run must be told of.
+        self._bare = not (options.deadline or options.key or options.tags or options.max_pending)
 
     @property
     def name(self) -> str:
@@ -157,7 +159,6 @@ class Blueprint:
             UnknownInput: A keyword is no input.
             MissingInput: One is missing.
         """
-        plan = self.plan()
         if inputs.keys() == self._inputs:
             return inputs
         known = self._inputs | {name for _, name in self.options.fields()}
@@ -192,15 +193,20 @@ class Blueprint:
             chain=self.name,
         )
 
-    def request(self, taken: Mapping[str, object], values: Mapping[str, object]) -> RunRequest:
-        """Return what a run is made from.
+    def asked(self, inputs: Mapping[str, object]) -> RunRequest:
+        """Return what a run is made from that `start()` was asked for with *inputs*; errors as for `plan()` and `given()`."""
+        plan = self.plan()
+        request = RunRequest(plan, self.given(inputs))
+        return request if self._bare else self._dressed(request, inputs)
 
-        Args:
-            taken: The inputs that the chain takes.
-            values: All there is, for the key and the tags.
-        """
+    def request(self, endpoint: Endpoint, values: Mapping[str, object]) -> RunRequest:
+        """Return what a run is made from that a request to *endpoint* starts, which gives *values*; errors as for both."""
+        request = RunRequest(self.plan(), self.returned(endpoint, values))
+        return request if self._bare else self._dressed(request, values)
+
+    def _dressed(self, request: RunRequest, values: Mapping[str, object]) -> RunRequest:
+        """Return *request* with what the options say about it."""
         options = self.options
-        request = RunRequest(self.plan(), taken)
         if options.deadline is not None:
             request.deadline = options.deadline
         if options.max_pending is not None or options.key is not None:

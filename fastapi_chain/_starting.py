@@ -66,7 +66,7 @@ class Starting:
         assert self.endpoint is not None, "no request comes in before the endpoint is wrapped"
         if self.endpoint.returns is not None and not isinstance(result, Response):
             values = {**values, self.endpoint.returns: result}
-        request = blueprint.request(blueprint.returned(self.endpoint, values), values)
+        request = blueprint.request(self.endpoint, values)
         request.app = call.request.app
         request.context = context
         request.window = call.run

@@ -62,6 +62,9 @@ class RunState:
     followed: bool = False
     """Whether anybody wants to know of more than what goes wrong."""
     seq: int = 0
+    _ledger: Ledger | None = None
+
+    # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first wait.
 
     def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
@@ -83,15 +86,17 @@ class RunState:
         """What the monotonic clock lacks to the time of day."""
         return self.clock.time() - self.clock.monotonic()
 
-    @cached_property
+    @property
     def ledger(self) -> Ledger:
         """What has become of the tasks. There is none as long as all is well on the straight line: see `settle`."""
-        return Ledger(self.ended, self.epoch)
+        if self._ledger is None:
+            self._ledger = Ledger(self.ended, self.epoch)
+        return self._ledger
 
     @property
     def spotless(self) -> bool:
         """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
-        return "ledger" not in self.__dict__
+        return self._ledger is None
 
     @cached_property
     def fans(self) -> dict[int, Ledger]:

@@ -10,7 +10,7 @@ from ._chain_options import ChainOptions, Target, check_options, check_target
 from ._mermaid import mermaid
 from ._signature import underlying
 from ._starting import Starting
-from .engines.base import RunRequest
+from .engines.base import Engine, RunRequest
 from .engines.here import engine_here
 from .errors import QueueFull
 from .plan import Plan
@@ -103,7 +103,7 @@ class Chain:
             QueueFull: `max_pending` runs are waiting or running.
         """
         engine = engine_here()
-        run = engine.take(self._request(inputs))
+        run = engine.take(self._request(engine, inputs))
         await engine.perform(run)
         return run
 
@@ -116,17 +116,16 @@ class Chain:
         Args and errors as for `run()`.
         """
         engine = engine_here()
-        run = engine.take(self._request(inputs))
+        run = engine.take(self._request(engine, inputs))
         engine.start(run)
         return run
 
-    def _request(self, inputs: Mapping[str, object]) -> RunRequest:
-        blueprint = self._blueprint
-        options = blueprint.options
-        values = blueprint.given(inputs)
-        if options.max_pending is not None and engine_here().pending(self.name) >= options.max_pending:
-            raise QueueFull(chain=self.name, max_pending=options.max_pending, retry_after=1.0)
-        return blueprint.request(values, inputs)
+    def _request(self, engine: Engine, inputs: Mapping[str, object]) -> RunRequest:
+        request = self._blueprint.asked(inputs)
+        limit = self.options.max_pending if request.counted else None
+        if limit is not None and engine.pending(self.name) >= limit:
+            raise QueueFull(chain=self.name, max_pending=limit, retry_after=1.0)
+        return request
 
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""

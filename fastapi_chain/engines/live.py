@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Protocol
 
 from fastapi_chain._clock import Timer, utc
@@ -54,6 +53,8 @@ class LiveRun:
     """How many requests share it."""
     task: "asyncio.Task[None] | None" = None
     """The task that the engine has made for it."""
+    _waiting: "tuple[asyncio.Future[None], ...]" = ()
+    """Who waits for its end."""
     performer: "asyncio.Task[object] | None" = None
     """The task that performs it, whoever made that."""
 
@@ -62,16 +63,10 @@ class LiveRun:
         self.engine = engine
         self.inner = inner
         self.request = request
-        if request.app is not None:
+        if request.app is not None or request.tags:
             inner.app = request.app
             inner.request_scope = request.request_scope
-        if request.tags:
             inner.tags = request.tags
-
-    @cached_property
-    def _waiting(self) -> "list[asyncio.Future[None]]":
-        """Who waits for its end."""
-        return []
 
     # --- what it is
 
@@ -224,17 +219,15 @@ class LiveRun:
     def _end(self, state: State) -> None:
         """Put down that the run has ended, and let everybody know."""
         inner = self.inner
-        self.line = None
         inner.close(state)
         if self.request.counted:
             self.engine.forget(self)
         if inner.followed or state != "succeeded":
             inner.reason = inner.cancel_reason
             inner.tell(RunEnded, state=state, reason=inner.reason)
-        if "_waiting" in self.__dict__:
-            for future in self.__dict__.pop("_waiting"):
-                if not future.done():
-                    future.set_result(None)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
 
     # --- what users do with it
 
@@ -247,7 +240,7 @@ class LiveRun:
         if self.inner.finished is not None:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting = (*self._waiting, future)
         async with asyncio.timeout(timeout):
             await future
 

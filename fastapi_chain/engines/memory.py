@@ -76,7 +76,8 @@ class MemoryEngine:
         if window is None:
             return Run(live)
         # The endpoint holds a promised run: from now on its window shows the real one.
-        live.inner.__dict__.setdefault("id", window.id)
+        if live.takers == 1:
+            live.inner.id = window.id
         window._backend = live  # noqa: SLF001 - the window is ours
         return window
 
