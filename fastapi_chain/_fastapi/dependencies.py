@@ -73,8 +73,8 @@ class Dependency:
 
         The first name is the parameter, the last what is taken from the request. Empty if nothing is.
         """
-        for name, thing in self.reads:
-            return (name, thing)
+        if self.reads:
+            return self.reads[0]
         for dependency in self.dependencies:
             if path := dependency.request_path():
                 return (dependency.name, dependency.title, *path[1:])

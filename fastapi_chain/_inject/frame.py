@@ -58,21 +58,15 @@ class Frame:
 
     __slots__ = ("error", "result", "shield", "slots", "values")
 
+    shield: CancelScope
+    """Keeps scopes around the run from cancelling the closing; only where there are async generators, as in FastAPI."""
+
     def __init__(self, slots: Slots, size: int) -> None:
         """Begin an attempt with the run's *slots* and *size* values of dependencies to come."""
         self.slots = slots
         self.values: list[object] = [None] * size
         self.result: object = MISSING
         self.error: BaseException | None = None  # what passes through the dependencies on its way out
-        self.shield: CancelScope | None = None
-
-    def shut(self) -> None:
-        """Begin to close: that must not be cancelled by a scope around the run that is cancelled already.
-
-        FastAPI 0.163 does the same. Only where the recipe holds async generators.
-        """
-        if self.shield is not None:
-            self.shield.shield = True
 
     def outcome(self, task: Source) -> object:
         """Return the result of the attempt.

@@ -99,13 +99,13 @@ def _holding(step: Step, rest: Body) -> Body:
             await rest(frame)
         except BaseException as error:
             frame.error = error
-            frame.shut()
+            frame.shield.shield = True
             # What may come of an exception inside a generator is for the standard library to tell apart.
             manager = asynccontextmanager(lambda: generator)()
             if not await manager.__aexit__(type(error), error, error.__traceback__):
                 raise
         else:
-            frame.shut()
+            frame.shield.shield = True
             await _end(generator)
 
     return holding

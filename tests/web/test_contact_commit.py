@@ -1,0 +1,264 @@
+"""When a request is over: the two ways to begin after the commit, on the versions where each is right."""
+
+from typing import Any
+
+import fastapi
+import pytest
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import ResponseValidationError
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from fastapi_chain._fastapi import commits_before_response, fastapi_version, on_endpoint_exit, on_request_end
+from fastapi_chain.errors import ChainError
+
+VERSION = tuple(int(number) for number in fastapi.__version__.split(".")[:2])
+
+with_stacks = pytest.mark.skipif(VERSION < (0, 118), reason="the stacks came with FastAPI 0.118")
+without_stacks = pytest.mark.skipif(VERSION >= (0, 118), reason="the stacks came with FastAPI 0.118")
+
+Log = list[str]
+
+
+class Boom(Exception):
+    """What goes wrong."""
+
+
+class Saying:
+    """A middleware that says when the response begins."""
+
+    def __init__(self, app: Any, log: Log) -> None:
+        self.app = app
+        self.log = log
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def saying(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self.log.append(f"response {message['status']}")
+            await send(message)
+
+        await self.app(scope, receive, saying)
+
+
+def watch(request: Request, log: Log) -> None:
+    """Push both callbacks, as an endpoint with a chain does."""
+
+    async def endpoint_exit(error: BaseException | None) -> None:
+        log.append(f"endpoint exit: {type(error).__name__}")
+
+    async def request_end(error: BaseException | None) -> None:
+        log.append(f"request end: {type(error).__name__}")
+
+    on_endpoint_exit(request.scope, endpoint_exit)
+    on_request_end(request.scope, request_end)
+
+
+def closing(log: Log, name: str) -> Any:
+    async def dependency():
+        yield
+        log.append(f"{name} closes")
+
+    return Depends(dependency)
+
+
+def post(app: FastAPI, path: str = "/") -> int:
+    return TestClient(app, raise_server_exceptions=False).post(path).status_code
+
+
+def test_this_version_says_when_it_commits():
+    """Before FastAPI 0.118 dependencies were closed first; since then the response comes first."""
+    log: Log = []
+    app = FastAPI()
+    app.add_middleware(Saying, log=log)
+
+    @app.post("/", dependencies=[closing(log, "dependency")])
+    async def endpoint(background: BackgroundTasks) -> None:
+        background.add_task(log.append, "background")
+
+    assert post(app) == 200
+    assert commits_before_response() is (VERSION < (0, 118))
+    if commits_before_response():
+        assert log == ["dependency closes", "response 200", "background"]
+    else:
+        assert log == ["response 200", "background", "dependency closes"]
+
+
+@with_stacks
+@pytest.mark.parametrize("mounted", [False, True])
+@pytest.mark.parametrize("layers", [0, 2])
+def test_the_end_of_a_request_comes_after_every_dependency(mounted, layers):
+    """Those of app, router, route and endpoint are closed before; middlewares and mounts change nothing."""
+    log: Log = []
+
+    async def pass_on(request: Request, call_next: Any) -> Any:
+        return await call_next(request)
+
+    app = FastAPI(dependencies=[closing(log, "app")])
+    app.add_middleware(Saying, log=log)
+    for _ in range(layers):
+        app.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+    inner, outer = APIRouter(dependencies=[closing(log, "inner")]), APIRouter(dependencies=[closing(log, "outer")])
+
+    @inner.post("/", dependencies=[closing(log, "route")])
+    async def endpoint(request: Request, background: BackgroundTasks, own: None = closing(log, "own")) -> None:
+        background.add_task(log.append, "background")
+        watch(request, log)
+
+    outer.include_router(inner, prefix="/b")
+    app.include_router(outer, prefix="/a")
+    main = FastAPI()
+    main.mount("/sub", app)
+    assert (post(main, "/sub/a/b/") if mounted else post(app, "/a/b/")) == 200
+    assert log[:3] == ["response 200", "background", "endpoint exit: NoneType"]
+    assert sorted(log[3:8]) == ["app closes", "inner closes", "outer closes", "own closes", "route closes"]
+    assert log[8:] == ["request end: NoneType"]
+
+
+@with_stacks
+def test_an_exception_of_the_endpoint_is_seen_before_a_handler_makes_a_response_of_it():
+    """The end of the request does not know of it any more."""
+    log: Log = []
+    app = FastAPI()
+    app.add_middleware(Saying, log=log)
+
+    @app.post("/")
+    async def endpoint(request: Request) -> None:
+        watch(request, log)
+        raise HTTPException(409)
+
+    assert post(app) == 409
+    assert log == ["endpoint exit: HTTPException", "response 409", "request end: NoneType"]
+
+
+@with_stacks
+def test_a_response_that_fails_its_validation_is_seen_even_if_it_is_handled():
+    """An app may have a handler for `ResponseValidationError`."""
+    log: Log = []
+    app = FastAPI()
+    app.add_middleware(Saying, log=log)
+
+    @app.exception_handler(ResponseValidationError)
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({}, 500)
+
+    @app.post("/", response_model=int)
+    async def endpoint(request: Request) -> Any:
+        watch(request, log)
+        return "no number"
+
+    assert post(app) == 500
+    assert log == ["endpoint exit: ResponseValidationError", "response 500", "request end: NoneType"]
+
+
+@with_stacks
+@pytest.mark.skipif(VERSION < (0, 121), reason="Depends(scope=...) came with FastAPI 0.121")
+def test_a_dependency_of_function_scope_that_fails_to_close_is_seen():
+    """It closes before the response is sent, so that its exception may become a response."""
+    log: Log = []
+    app = FastAPI()
+    app.add_middleware(Saying, log=log)
+
+    async def transaction():
+        yield
+        raise HTTPException(409)
+
+    @app.post("/")
+    async def endpoint(request: Request, own: None = Depends(transaction, scope="function")) -> None:
+        watch(request, log)
+
+    assert post(app) == 409
+    assert log == ["endpoint exit: HTTPException", "response 409", "request end: NoneType"]
+
+
+@with_stacks
+@pytest.mark.parametrize("raised", [Boom(), HTTPException(409)])
+def test_a_commit_that_fails_is_seen_at_the_end(raised):
+    """The response is out by then; whatever kind the exception is of, the end of the request knows of it."""
+    log: Log = []
+    app = FastAPI()
+    app.add_middleware(Saying, log=log)
+
+    async def session():
+        yield
+        raise raised
+
+    @app.post("/")
+    async def endpoint(request: Request, own: None = Depends(session)) -> None:
+        watch(request, log)
+
+    post(app)
+    assert log[:2] == ["response 200", "endpoint exit: NoneType"]
+    assert len(log) == 3
+    assert log[2] in {"request end: Boom", "request end: RuntimeError"}
+
+
+@with_stacks
+def test_a_background_task_that_fails_is_seen_by_both():
+    """It runs before the dependencies are closed."""
+    log: Log = []
+    app = FastAPI()
+
+    def fails() -> None:
+        raise Boom
+
+    @app.post("/")
+    async def endpoint(request: Request, background: BackgroundTasks) -> None:
+        background.add_task(fails)
+        watch(request, log)
+
+    post(app)
+    assert log == ["endpoint exit: Boom", "request end: Boom"]
+
+
+@with_stacks
+def test_callbacks_cannot_stop_an_exception():
+    """What they return is no answer."""
+    app = FastAPI()
+
+    async def callback(error: BaseException | None) -> Any:
+        return True
+
+    @app.post("/")
+    async def endpoint(request: Request) -> None:
+        on_endpoint_exit(request.scope, callback)
+        on_request_end(request.scope, callback)
+        raise Boom
+
+    with pytest.raises(Boom):
+        TestClient(app).post("/")
+
+
+@without_stacks
+def test_older_versions_have_no_stacks():
+    """Before 0.118 there is nothing to push a callback on: a background task is right there, and the error says so."""
+    app = FastAPI()
+
+    @app.post("/")
+    async def endpoint(request: Request) -> None:
+        watch(request, [])
+
+    with pytest.raises(ChainError, match="the scope of a request has no 'fastapi_inner_astack'"):
+        TestClient(app).post("/")
+
+
+@pytest.mark.parametrize(
+    ("push", "key"),
+    [(on_endpoint_exit, "fastapi_inner_astack"), (on_request_end, "fastapi_middleware_astack")],
+)
+def test_a_fastapi_that_keeps_its_stacks_elsewhere_is_an_error(push, key):
+    """It says what is missing, which version is there and which are known."""
+
+    async def callback(error: BaseException | None) -> None: ...
+
+    with pytest.raises(ChainError) as caught:
+        push({}, callback)
+    assert str(caught.value) == (
+        f"This FastAPI is unknown to fastapi_chain: the scope of a request has no '{key}'.\n"
+        f"    installed   fastapi=={fastapi_version()}\n"
+        "    supported   fastapi>=0.115,!=0.137.0,!=0.137.1\n"
+        "Fix, one of:\n"
+        "  - pip install --upgrade fastapi-chain\n"
+        "  - pip install 'fastapi==0.165.0'\n"
+        "See errors#chain-error"
+    )
