@@ -21,7 +21,7 @@ from benchmarks.graphs import SETS
 from benchmarks.peers import CACHE, PEERS, scores
 from benchmarks.timing import TINY, Effort
 
-FAST = Effort(rounds=11, sample=0.008, budget=1.2)
+FAST = Effort(rounds=21, sample=0.012, budget=2.0)
 CONTEST = Effort(rounds=15, sample=0.006, budget=1.0)
 
 

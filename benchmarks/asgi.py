@@ -1,5 +1,8 @@
 """Requests without a client or sockets: the app is called as a server calls it."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 _SCOPE: Final = {
@@ -37,3 +40,25 @@ async def get(app: Any, path: str) -> None:
     if status != 200:
         text = f"GET {path} answered {status}"
         raise AssertionError(text)
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[None]:
+    """Start *app* up and shut it down again, as a server does.
+
+    Raises:
+        RuntimeError: It does not start.
+    """
+    orders: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    living = asyncio.create_task(
+        app({"type": "lifespan", "asgi": _SCOPE["asgi"], "state": {}}, orders.get, answers.put)
+    )
+    for order in ("startup", "shutdown"):
+        await orders.put({"type": f"lifespan.{order}"})
+        answer = await answers.get()
+        if answer["type"] != f"lifespan.{order}.complete":
+            raise RuntimeError(answer.get("message", order))
+        if order == "startup":
+            yield
+    await living

@@ -15,6 +15,7 @@ from benchmarks.graphs import SETS, graph
 from benchmarks.peers import PEERS
 
 BEGIN: Final = "<!-- benchmarks: begin -->"
+MOST_NAMES: Final = 3
 END: Final = "<!-- benchmarks: end -->"
 TITLES: Final = {
     "noop": "Tasks that do nothing: µs of CPU time per task",
@@ -119,8 +120,13 @@ def reasons(scores: list[Score]) -> list[str]:
     for score in scores:
         if score.cannot:
             why.setdefault((score.contender, score.cannot), []).append(score.graph)
-    said = [f"- {titles[name]}: {reason} ({', '.join(graphs)})" for (name, reason), graphs in why.items()]
+    said = [f"- {titles[name]}: {reason} ({few(graphs)})" for (name, reason), graphs in why.items()]
     return ["Without a number:", "", *said, ""] if said else []
+
+
+def few(graphs: list[str]) -> str:
+    """Return the names of graphs, or how many they are."""
+    return ", ".join(graphs) if len(graphs) <= MOST_NAMES else f"{len(graphs)} graphs"
 
 
 def document(page: Path, folder: Path) -> None:

@@ -12,6 +12,9 @@ def build(graph: Graph) -> Run:
         raise CannotExpress(text)
     lines = []
     for level in graph.levels:
+        if len(level) == 1:
+            lines.append(f"{graph.nodes[level[0]].name} = await {call(graph, level[0])}")
+            continue
         lines.append("async with TaskGroup() as group:")
         lines += [f"    k{i} = group.create_task({call(graph, i)})" for i in level]
         lines += [f"{graph.nodes[i].name} = k{i}.result()" for i in level]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import BackgroundTasks, Depends, FastAPI
 
 from benchmarks import timing
-from benchmarks.asgi import get
+from benchmarks.asgi import get, lifespan
 from benchmarks.goals import Finding, NotMeasured
 from benchmarks.timing import Case, Effort
 from fastapi_chain import Registry, chain, install
@@ -30,7 +30,7 @@ async def measure(effort: Effort) -> AsyncIterator[Finding | NotMeasured]:
             makers["fastapi-taskflow"] = taskflow
         for name, make in makers.items():
             app, done = make()
-            await stack.enter_async_context(app.router.lifespan_context(app))
+            await stack.enter_async_context(lifespan(app))
             cases[name] = requests(app, done)
         samples = await timing.by_turns(cases, effort)
     base = samples["plain"]

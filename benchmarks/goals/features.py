@@ -5,7 +5,7 @@ round, divided by 100. The usual way is the same chain awaited by hand, with wha
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from string import Template
@@ -13,16 +13,17 @@ from typing import Any, Final, TypeAlias
 
 import pydantic
 import tenacity
-from fastapi import Depends
+from fastapi import Depends, FastAPI
 from fastapi.dependencies.utils import get_dependant, solve_dependencies
 from starlette.requests import Request
 
 from benchmarks import timing
+from benchmarks.asgi import lifespan
 from benchmarks.contenders.hand_written import hop
 from benchmarks.goals import Finding
 from benchmarks.graphs import run_source
-from benchmarks.timing import Clock, Effort
-from fastapi_chain import Registry, TaskContext, chain
+from benchmarks.timing import Case, Clock, Effort
+from fastapi_chain import Registry, TaskContext, chain, install
 
 LENGTH: Final = 100
 
@@ -46,6 +47,11 @@ async def $name($parent: int) -> int:
         raise ValueError
     return $parent + 1
 """
+
+SINKS: Final[dict[str, Callable[[], Sequence[Callable[[object], None]]]]] = {
+    "a sink that does nothing": lambda: [lambda _event: None],
+}
+"""What `install(sinks=...)` is given, made anew for each measurement."""
 
 Run: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -154,6 +160,8 @@ async def measure(effort: Effort) -> AsyncIterator[Finding]:
     for feature in features():
         yield await cost(feature, effort)
     yield await def_dependencies(effort)
+    for what, sinks in SINKS.items():
+        yield await sink_cost(what, sinks(), effort)
 
 
 async def cost(feature: Feature, effort: Effort) -> Finding:
@@ -167,6 +175,13 @@ async def cost(feature: Feature, effort: Effort) -> Finding:
         note = f"{feature.usual} {per_task(samples['by hand'], samples['plain by hand'], 'cpu'):.2f} µs"
     added = per_task(samples["used"], samples["without"], "cpu")
     return Finding(feature.goal, feature.what, added, "µs", feature.limit, note)
+
+
+async def sink_cost(what: str, sinks: Sequence[Callable[[object], None]], effort: Effort) -> Finding:
+    """Tell what a sink adds to a task, in an app with `install`."""
+    cases = {"used": installed(PLAIN, sinks), "without": installed(PLAIN, ())}
+    samples = await timing.by_turns(cases, effort)
+    return Finding("", what, per_task(samples["used"], samples["without"], "cpu"), "µs")
 
 
 async def def_dependencies(effort: Effort) -> Finding:
@@ -238,6 +253,20 @@ def followed(template: str) -> Run:
             pass
 
     return run
+
+
+def installed(template: str, sinks: Sequence[Callable[[object], None]]) -> Case:
+    """Return the case that runs such a chain in an app whose runtime has *sinks*."""
+    made = planned(template, LENGTH)
+
+    async def case(times: int) -> None:
+        app = FastAPI()
+        install(app, sinks=sinks)
+        async with lifespan(app):
+            for _ in range(times):
+                await made.run(x=1)
+
+    return case
 
 
 def by_hand(template: str, wrap: Callable[[Any], Any] | None = None) -> Run:

@@ -1,7 +1,6 @@
 """P15: how long one large run of tasks that never wait keeps the event loop from everything else."""
 
 import asyncio
-import statistics
 from collections.abc import AsyncIterator
 from time import perf_counter
 
@@ -23,8 +22,9 @@ async def measure(effort: Effort) -> AsyncIterator[Finding]:
         for _ in range(effort.rounds):
             mine.append(await longest_stall(ours))
             reference.append(await longest_stall(by_hand))
-    note = f"hand-written {statistics.median(reference) * 1e3:.2f} ms"
-    yield Finding("P15", f"longest stall, {len(of)} tasks", statistics.median(mine) * 1e3, "ms", MOST, note)
+    # The least of all rounds: on a busy machine other processes stall the loop for longer.
+    note = f"hand-written {min(reference) * 1e3:.2f} ms"
+    yield Finding("P15", f"longest stall, {len(of)} tasks", min(mine) * 1e3, "ms", MOST, note)
 
 
 async def longest_stall(run: Run) -> float:
