@@ -87,6 +87,8 @@ class Plan:
     """The place of each task, by name."""
     names: tuple[str, ...] = field(init=False)
     """The names of the tasks, in order."""
+    children: tuple[tuple[int, ...], ...] = field(init=False)
+    """The tasks that wait for each one."""
     indegrees: tuple[int, ...] = field(init=False)
     """How many tasks each one waits for."""
     input_names: tuple[str, ...] = field(init=False)
@@ -102,6 +104,7 @@ class Plan:
         object.__setattr__(self, "names", tuple(node.spec.name for node in self.nodes))
         object.__setattr__(self, "input_names", tuple(item.name for item in self.inputs))
         object.__setattr__(self, "defaults", tuple(item.default for item in self.inputs))
+        object.__setattr__(self, "children", tuple(node.children for node in self.nodes))
         object.__setattr__(self, "indegrees", tuple(len(node.parents) for node in self.nodes))
         fills = (fill for node in self.nodes for fill in (*node.fills, *node.undo_fills))
         object.__setattr__(self, "injects", any(fill.kind == "injected" for fill in fills))

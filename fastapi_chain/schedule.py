@@ -55,31 +55,32 @@ class Schedule:
 
     def ended(self, i: int) -> list[int]:
         """Count task *i*, whose outcome is in the ledger, and return the tasks that may start because of it."""
-        return self._decide(self._count(i))
+        free = self._count(i)
+        return self._decide(free) if free else free
 
     def _count(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that wait for nothing any more."""
         self.open -= 1
+        left, free = self.left, []
         succeeded = self.run.ledger.states[i] == SUCCEEDED
-        free = []
-        for child in self.run.plan.nodes[i].children:
+        for child in self.run.plan.children[i]:
             if not succeeded:
                 self.strict[child] = 1
-            self.left[child] -= 1
-            if not self.left[child]:
+            left[child] -= 1
+            if not left[child]:
                 free.append(child)
         return free
 
     def _decide(self, free: list[int]) -> list[int]:
         """Return those of *free* that start; skip the others, which may free, or skip, more."""
+        strict = self.strict
+        if not any([strict[i] for i in free]):
+            return free
         starting: list[int] = []
         todo = free[::-1]
         while todo:
             i = todo.pop()
-            if not self.strict[i]:
-                starting.append(i)
-                continue
-            verdict = decide(self.run, self.run.plan.nodes[i])
+            verdict = decide(self.run, self.run.plan.nodes[i]) if strict[i] else None
             if verdict is None:
                 starting.append(i)
             else:

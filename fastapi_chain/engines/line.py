@@ -17,37 +17,18 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 import asyncio
 from collections.abc import Coroutine, Iterable
 from functools import cached_property
-from typing import Final
 
-from fastapi_chain._fan import FanOutRun
-from fastapi_chain._ledger import RUNNING, SUCCEEDED
+from fastapi_chain._ledger import SUCCEEDED
 from fastapi_chain._program import CHUNK, Program
 from fastapi_chain._state import OFF_LINE, RunState, rested
 from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
-from fastapi_chain.events import TaskStarted, TaskSucceeded
-from fastapi_chain.execute import Unit, ends_run, execute, recover
+from fastapi_chain.events import TaskSucceeded
+from fastapi_chain.execute import Unit, ends_run, recover
 from fastapi_chain.schedule import Schedule
 
 from .threads import Threads
-
-NOTHING: Final = -1
-"""No task to go on with."""
-
-
-class Worker:
-    """Runs tasks one after the other, and knows which one it is at: `current_task()` asks it."""
-
-    __slots__ = ("at", "line")
-
-    def __init__(self, line: "Line", at: int) -> None:
-        """Begin at task *at*."""
-        self.line = line
-        self.at = at
-
-    def link(self) -> Unit:
-        """Return the task that runs here."""
-        return self.line.unit(self.at)
+from .workers import NOTHING, Worker
 
 
 class Line:
@@ -74,14 +55,14 @@ class Line:
         self.loop = run.loop
 
     @cached_property
-    def worker(self) -> "Worker":
+    def worker(self) -> Worker:
         """The main task, once it has left the line."""
-        return Worker(self, 0)
+        return Worker(self)
 
     @cached_property
-    def workers(self) -> "dict[Worker, asyncio.Task[None]]":
+    def workers(self) -> set[Worker]:
         """The other tasks."""
-        return {}
+        return set()
 
     def link(self) -> Unit:
         """Return the task that the line is at."""
@@ -105,10 +86,15 @@ class Line:
             fresh = self.program.line and not run.followed and run.spotless
             i = await self.straight() if fresh else self.route(self.count())
             if i >= 0:
-                await self.drive(self.worker, i)
+                self.busy = True
+                await self.worker.work(i)
+                self.busy = False
             if self.schedule is not None:
                 await self.join()
+            if self.stops:
+                self.forgive()
         except BaseException as error:
+            self.busy = False
             await self.clear()
             if not isinstance(error, asyncio.CancelledError) or not self.forgive():
                 raise
@@ -166,10 +152,10 @@ class Line:
             self.spawn(i)
 
     def land(self, i: int) -> int:
-        """Count task *i*, in which the line had suspended; return the task to go on with."""
+        """Count task *i*, which has returned, and return the task to go on with."""
         self.run.ledger.states[i] = SUCCEEDED
         if self.run.followed:
-            self.run.tell(TaskSucceeded, task=self.run.plan.names[i], attempt=1)
+            self.run.tell(TaskSucceeded, task=self.run.plan.names[i], attempt=self.run.ledger.attempt(i))
         return self.route(self.ended(i))
 
     async def fall(self, i: int, error: BaseException) -> int:
@@ -178,12 +164,16 @@ class Line:
             self.take_over()
         self.worker.at = i
         self.busy = True
+        i = await self.mend(i, error)
+        self.busy = False
+        return i
+
+    async def mend(self, i: int, error: BaseException) -> int:
+        """See to task *i*, which raised *error*; return the task to go on with."""
         try:
             await recover(self.unit(i), error)
         except asyncio.CancelledError as cancelled:
             return self.given_up(cancelled)
-        finally:
-            self.busy = False
         return self.route(self.ended(i))
 
     def cancelled(self, i: int, error: asyncio.CancelledError) -> int:
@@ -238,80 +228,25 @@ class Line:
                 self.threads = Threads(self)
             self.threads.start(i)
             return
-        worker = Worker(self, i)
-        body = self.heavy(worker, i) if step.threaded or not step.light else self.drive(worker, i)
-        self.workers[worker] = self.loop.create_task(self.work(worker, body))
-
-    async def work(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
-        """Be a worker until *body* ends."""
-        running.set(worker)
-        try:
-            await body
-        except asyncio.CancelledError:
-            if self.run.cancel_reason is None:
-                raise
-        finally:
-            del self.workers[worker]
-            self.wake()
-
-    async def drive(self, worker: Worker, i: int) -> None:
-        """Run task *i* and whatever it makes ready, one after the other."""
-        run, steps, turn = self.run, self.program.steps, CHUNK
-        slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ledger.ended, run.now
-        main = worker is self.worker
-        while i >= 0:
-            worker.at = i
-            step = steps[i]
-            states[i] = RUNNING
-            began[i] = now()
-            if run.followed:
-                run.tell(TaskStarted, task=step.name, attempt=run.ledger.attempt(i), max_attempts=step.max_attempts)
-            self.busy |= main
-            try:
-                value = await step.call(slots)  # type: ignore[misc]  # light and not threaded: it gives an awaitable
-                if type(value) is not step.exact:
-                    step.check(value)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                i = await (self.fall(i, error) if main else self.mend(i, error))
-            except asyncio.CancelledError as error:
-                i = self.cancelled(i, error)
-            else:
-                slots[i] = value
-                ended[i] = now()
-                i = self.land(i)
-            finally:
-                self.busy &= not main
-            turn -= 1
-            if not turn:
-                turn = CHUNK
-                await asyncio.sleep(0)
-
-    async def mend(self, i: int, error: BaseException) -> int:
-        """Go on after task *i* raised *error* in a worker; return the next task."""
-        await recover(self.unit(i), error)
-        return self.route(self.ended(i))
-
-    async def heavy(self, worker: Worker, i: int) -> None:
-        """Run a task that is more than a call, then go on as any worker does."""
-        step = self.program.steps[i]
-        over = self.run.plan.nodes[i].over
-        if over is None:
-            await execute(self.unit(i))
-        else:
-            await FanOutRun(self.run, step, self.hop, over)()
-        running.set(worker)
-        await self.drive(worker, self.route(self.ended(i)))
+        worker = Worker(self)
+        self.employ(worker, worker.heavy(i) if step.threaded or not step.light else worker.work(i))
 
     def rescue(self, i: int, error: BaseException) -> None:
-        """Go on after task *i* raised *error* in a thread."""
-        worker = Worker(self, i)
-        self.workers[worker] = self.loop.create_task(self.work(worker, self.mended(worker, i, error)))
+        """See to task *i*, which raised *error* in a thread."""
+        worker = Worker(self)
+        self.employ(worker, worker.rescue(i, error))
 
-    async def mended(self, worker: Worker, i: int, error: BaseException) -> None:
-        """See to an error, then go on as any worker does."""
-        await self.drive(worker, await self.mend(i, error))
+    def employ(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
+        """Let *worker* do *body* in a task of its own."""
+        worker.task = self.loop.create_task(body)
+        self.workers.add(worker)
 
     # --- the end
+
+    def left(self, worker: Worker) -> None:
+        """Let *worker* go."""
+        self.workers.discard(worker)
+        self.wake()
 
     def wake(self) -> None:
         """Let the main task go on if nothing is under way any more."""
@@ -329,14 +264,22 @@ class Line:
         if self.schedule is None:
             # From now on the line ends with the task that it is at.
             self.count()
-        for task in self.workers.values():
-            task.cancel()
-        if self.busy and self.main is not None:
-            self.stops += 1
-            self.main.cancel()
+        for worker in self.workers:
+            worker.cancel()
+        if asyncio.current_task(self.loop) is not self.main:
+            self.cancel_main()
+        else:
+            # A task of the run has stopped it from inside: it may return before its next await, and then there is nothing to cancel.
+            self.loop.call_soon(self.cancel_main)
         if self.threads is not None:
             self.threads.abandon()
             self.wake()
+
+    def cancel_main(self) -> None:
+        """Cancel the task that the main task is at, if it is at one."""
+        if self.busy and self.main is not None:
+            self.stops += 1
+            self.main.cancel()
 
     async def clear(self) -> None:
         """End everything after the main task was cancelled, however often it is cancelled again meanwhile."""

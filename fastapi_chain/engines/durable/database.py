@@ -1,0 +1,221 @@
+"""Connections to the database, and our own tables beside DBOS's.
+
+There are two sets of connections. DBOS's own waits until the database is back, since runs that have begun can wait. That of requests
+gives up soon, since clients cannot.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, TimeoutError as PoolTimeout
+
+from fastapi_chain.errors import EngineError, EngineUnavailable
+
+SCHEMA: Final = "dbos"
+"""Where DBOS keeps its tables on Postgres."""
+
+FORMAT: Final = 1
+"""The version of our own tables."""
+
+_PATIENCE: Final = 5
+"""Seconds that a request waits for the database."""
+
+_SQLITE_WITH_CLOCK: Final = (3, 42, 0)
+"""The first SQLite whose `unixepoch('subsec')` DBOS can use."""
+
+_metadata = sa.MetaData()
+
+meta = sa.Table("fastapi_chain_meta", _metadata, sa.Column("format", sa.Integer, primary_key=True, autoincrement=False))
+
+processes = sa.Table(
+    "fastapi_chain_processes",
+    _metadata,
+    sa.Column("id", sa.String(200), primary_key=True),
+    sa.Column("place", sa.String(400), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("seen", sa.Float(53), nullable=False),
+)
+"""Who is alive: every process with an engine, with the time of its last heartbeat by the database's clock."""
+
+keys = sa.Table(
+    "fastapi_chain_keys",
+    _metadata,
+    sa.Column("chain", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("run", sa.Text, nullable=False, index=True),
+    sa.Column("takers", sa.Integer, nullable=False),
+)
+"""The one run of each key, and how many requests share it that are not over."""
+
+orders = sa.Table(
+    "fastapi_chain_orders",
+    _metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("base", sa.Text),
+    sa.Column("cancel", sa.Text),
+    sa.Column("started", sa.Float(53)),
+)
+"""What a run must know that is carried on: which round it is in, what stood at its beginning, whether it is to end early, when it began."""
+
+events = sa.Table(
+    "fastapi_chain_events",
+    _metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("event", sa.Text, nullable=False),
+)
+"""What has happened in runs that take longer than a moment."""
+
+
+def _theirs(name: str, *columns: str) -> sa.TableClause:
+    """Return a table of DBOS's, with the columns that we look at."""
+    return sa.table(name, *[sa.column(column) for column in columns], schema=SCHEMA)
+
+
+workflows = _theirs(
+    "workflow_status",
+    "workflow_uuid",
+    "status",
+    "name",
+    "queue_name",
+    "executor_id",
+    "owner_xid",
+    "created_at",
+    "started_at_epoch_ms",
+    "completed_at",
+    "attributes",
+    "application_name",
+    "recovery_attempts",
+    "delay_until_epoch_ms",
+    "workflow_deadline_epoch_ms",
+    "deduplication_id",
+)
+inputs = _theirs("workflow_input", "workflow_uuid", "inputs")
+outputs = _theirs("workflow_output", "workflow_uuid", "output", "error")
+steps = _theirs("operation_outputs", "workflow_uuid", "function_id", "function_name", "output")
+
+
+class Database:
+    """A database that holds runs."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare for the database at *url*; nothing is connected yet.
+
+        Args:
+            url: `sqlite:///chains.db` (relative) or `postgresql://user:password@host/name`.
+
+        Raises:
+            EngineError: The URL is of another kind.
+        """
+        try:
+            parsed = sa.make_url(url)
+        except ArgumentError as error:
+            raise _unknown(url) from error
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.name: str = parsed.get_backend_name()
+        """`sqlite` or `postgresql`."""
+        self.shown = parsed.render_as_string(hide_password=True)
+        """The URL without its password."""
+        if self.name not in {"sqlite", "postgresql"}:
+            raise _unknown(self.shown)
+        if not self.is_sqlite:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.url = parsed.render_as_string(hide_password=False)
+
+    def connect(self, *, patient: bool, size: int) -> sa.Engine:
+        """Return a new set of connections.
+
+        Args:
+            patient: Whether its users can wait until the database is back; else they are told soon.
+            size: How many there are at most.
+        """
+        waits = 30 if patient else _PATIENCE
+        if self.is_sqlite:
+            engine = sa.create_engine(self.url, pool_size=min(size, 5), max_overflow=0, pool_timeout=waits)
+            event.listen(engine, "connect", _SqliteSetup(waits))
+        else:
+            engine = sa.create_engine(
+                self.url,
+                pool_size=size,
+                max_overflow=0,
+                pool_timeout=waits,
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": _PATIENCE, "application_name": "fastapi_chain"},
+            )
+        schema = None if self.is_sqlite else SCHEMA
+        return engine.execution_options(schema_translate_map={SCHEMA: schema})
+
+    def create_tables(self, engine: sa.Engine) -> None:
+        """Make our own tables where they are missing.
+
+        Raises:
+            EngineUnavailable: The database does not answer, or cannot be written.
+            EngineError: A newer version of this library has been here.
+        """
+        with self.reached(), engine.begin() as connection:
+            if not self.is_sqlite:
+                # Two processes that start at once would both find nothing.
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(727274)"))
+            _metadata.create_all(connection)
+            found = connection.execute(sa.select(meta.c.format)).scalar()
+            if found is None:
+                connection.execute(sa.insert(meta).values(format=FORMAT))
+        if found is not None and found > FORMAT:
+            raise EngineError(
+                what=f"Database {self.shown!r} was set up by a newer fastapi_chain: its tables have format {found}, this version knows {FORMAT}.",
+                fixes=("pip install --upgrade fastapi-chain",),
+            )
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Turn what the driver says about a database that does not answer into an error of ours.
+
+        Raises:
+            EngineUnavailable: The database does not answer, is full, or cannot be written.
+        """
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            raise EngineUnavailable(engine=self.shown, reason=str(getattr(error, "orig", None) or error)) from error
+
+    @property
+    def clock(self) -> sa.TextClause:
+        """The time of day by the database's clock, in seconds since 1970."""
+        if self.is_sqlite:
+            return sa.text("(julianday('now') - 2440587.5) * 86400.0")
+        return sa.text("extract(epoch from clock_timestamp())")
+
+
+class _SqliteSetup:
+    """Makes each new SQLite connection fit for several writers."""
+
+    def __init__(self, waits: float) -> None:
+        self._waits = waits
+
+    def __call__(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+        # A transaction that reads first and then writes would fail as soon as another one writes in between.
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in (f"busy_timeout={int(self._waits * 1000)}", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL"):
+            connection.execute(f"PRAGMA {pragma}")
+        if sqlite3.sqlite_version_info < _SQLITE_WITH_CLOCK:
+            # DBOS goes by the version of Python, but an older SQLite answers NULL.
+            connection.create_function("unixepoch", -1, lambda *_: time.time())
+
+
+def _unknown(url: str) -> EngineError:
+    return EngineError(
+        what=f"There is no engine {url!r}.",
+        fixes=('engine="memory"', 'engine="sqlite:///chains.db"', 'engine="postgresql://user:password@host/name"'),
+    )
+
+
+NO_DRIVER: Final = (NoSuchModuleError, ModuleNotFoundError)
+"""What is raised where the driver of a database is not installed."""

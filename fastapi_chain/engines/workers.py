@@ -1,0 +1,131 @@
+"""The asyncio tasks of one run on the fast path, once something has waited: each goes on with what it has made ready."""
+
+import asyncio
+from typing import Final, Protocol
+
+from fastapi_chain._fan import FanOutRun
+from fastapi_chain._ledger import RUNNING
+from fastapi_chain._program import CHUNK, Program
+from fastapi_chain._state import RunState
+from fastapi_chain._threads import Hopper
+from fastapi_chain.context import running
+from fastapi_chain.events import TaskStarted
+from fastapi_chain.execute import Unit, execute
+
+NOTHING: Final = -1
+"""No task to go on with."""
+
+
+class Home(Protocol):
+    """What a worker needs of its line."""
+
+    run: RunState
+    program: Program
+    hop: Hopper
+
+    def unit(self, i: int) -> Unit:
+        """Return task *i* as what is executed."""
+
+    def land(self, i: int) -> int:
+        """Count task *i*, which has returned, and return the task to go on with."""
+
+    async def mend(self, i: int, error: BaseException) -> int:
+        """See to task *i*, which raised *error*; return the task to go on with."""
+
+    def cancelled(self, i: int, error: asyncio.CancelledError) -> int:
+        """See to task *i*, which was cancelled; return the task to go on with."""
+
+    def route(self, ready: list[int]) -> int:
+        """Return the task of *ready* to go on with here; start the others elsewhere."""
+
+    def ended(self, i: int) -> list[int]:
+        """Count task *i* as ended; return the tasks that may start because of it."""
+
+    def left(self, worker: "Worker") -> None:
+        """Let *worker* go."""
+
+
+class Worker:
+    """Runs tasks one after the other, and knows which one it is at: `current_task()` asks it."""
+
+    __slots__ = ("at", "line", "task")
+
+    def __init__(self, line: Home) -> None:
+        """Work for *line*."""
+        self.line = line
+        self.at = NOTHING
+        self.task: asyncio.Task[None] | None = None
+
+    def link(self) -> Unit:
+        """Return the task that runs here."""
+        return self.line.unit(self.at)
+
+    def cancel(self) -> None:
+        """Cancel the task that runs here."""
+        if self.task is not None:
+            self.task.cancel()
+
+    async def work(self, i: int) -> None:
+        """Run task *i* and whatever it makes ready, one after the other, for as long as that is a plain call."""
+        line, turn = self.line, CHUNK
+        run, steps = line.run, line.program.steps
+        slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ended, run.clock.monotonic
+        running.set(self)
+        try:
+            while i >= 0:
+                self.at = i
+                step = steps[i]
+                states[i] = RUNNING
+                began[i] = now()
+                if run.followed:
+                    self.tell(i)
+                try:
+                    value = await step.call(slots)  # type: ignore[misc]  # a light step that is not threaded
+                    if type(value) is not step.exact:
+                        step.check(value)
+                except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+                    i = await line.mend(i, error)
+                except asyncio.CancelledError as error:
+                    i = line.cancelled(i, error)
+                else:
+                    slots[i] = value
+                    ended[i] = now()
+                    i = line.land(i)
+                turn -= 1
+                if not turn:
+                    # Everybody else on the loop gets a turn.
+                    turn = CHUNK
+                    await asyncio.sleep(0)
+        finally:
+            line.left(self)
+
+    def tell(self, i: int) -> None:
+        """Tell those who follow that task *i* has started."""
+        run, step = self.line.run, self.line.program.steps[i]
+        run.tell(TaskStarted, task=step.name, attempt=run.ledger.attempt(i), max_attempts=step.max_attempts)
+
+    async def heavy(self, i: int) -> None:
+        """Run task *i*, which is more than a call, then go on as any worker does."""
+        line = self.line
+        over = line.run.plan.nodes[i].over
+        try:
+            if over is None:
+                await execute(line.unit(i))
+            else:
+                await FanOutRun(line.run, line.program.steps[i], line.hop, over)()
+            following = line.route(line.ended(i))
+        except BaseException:
+            line.left(self)
+            raise
+        await self.work(following)
+
+    async def rescue(self, i: int, error: BaseException) -> None:
+        """See to task *i*, which raised *error* in a thread, then go on as any worker does."""
+        running.set(self)
+        self.at = i
+        try:
+            following = await self.line.mend(i, error)
+        except BaseException:
+            self.line.left(self)
+            raise
+        await self.work(following)
