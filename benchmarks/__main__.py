@@ -1,6 +1,6 @@
 """The commands: the project's goals, or the contest with other libraries.
 
-python -m benchmarks                        the goals, in three minutes (make bench)
+python -m benchmarks                        the goals (make bench)
 python -m benchmarks --only features,stall  some of them
 python -m benchmarks --all                  the contest (make bench-all)
 python -m benchmarks --all --peers langgraph,hamilton --graphs noop,diamond/def
@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.contest import Score, in_words
 from benchmarks.goals import SUBJECTS, Finding, NotMeasured
 from benchmarks.graphs import SETS
-from benchmarks.peers import CACHE, PEERS, scores
+from benchmarks.peers import CACHE, PEERS, NotInstalled, goals_beside, scores
 from benchmarks.timing import TINY, Effort
 
 FAST = Effort(rounds=21, sample=0.012, budget=2.0)
@@ -88,8 +88,13 @@ def contest(peers: list[str], graphs: list[str], effort: Effort, results: Path) 
         for score in scores(peer, names, effort):
             print(f"{score.contender:22} {score.graph:18} {score.cannot or report.cell(score)}", flush=True)
             found.append(score)
-    report.save(results, "contest.json", scores=found)
-    print("", *report.contest_tables(found), sep="\n")
+    report.save(results, "contest.json", scores=report.with_earlier(found, results))
+    if "fastapi_taskflow" in peers and effort != TINY:
+        try:
+            goals_beside("fastapi_taskflow", "endpoint", results / "endpoint")
+        except NotInstalled as reason:
+            print("endpoint beside fastapi-taskflow:", reason)
+    print("", *report.saved_tables(results), sep="\n")
     return found
 
 

@@ -46,11 +46,6 @@ class Peer:
         """Its virtual environment."""
         return CACHE / self.name
 
-    @property
-    def versions(self) -> str:
-        """What it requires, in words."""
-        return ", ".join(requirement.replace("==", " ") for requirement in self.requires)
-
 
 FASTAPI: Final = "fastapi==0.165.0"
 
@@ -74,7 +69,7 @@ PEERS: Final = (
     Peer("pipefunc", "pipefunc", ("pipefunc==0.93.2",)),
     Peer("dask", "Dask, threaded", ("dask==2026.8.0",)),
     Peer("celery", "Celery, eager", ("celery==5.7.0",)),
-    Peer("fastapi_taskflow", "fastapi-taskflow", ("fastapi-taskflow==0.12.1", FASTAPI)),
+    Peer("fastapi_taskflow", "fastapi-taskflow", ("fastapi-taskflow==0.12.1", FASTAPI, "tenacity==9.2.1")),
     Peer("pydantic_graph", "pydantic-graph", ("pydantic-graph==2.68.0",)),
     Peer("langgraph", "LangGraph", ("langgraph==1.2.22",)),
     Peer("dbos", "DBOS by hand, SQLite", ("dbos==3.4.0",), most_tasks=110),
@@ -123,10 +118,10 @@ def command(words: list[str]) -> None:
     Raises:
         NotInstalled: It fails.
     """
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["?"]
-        text = f"does not install: {lines[-1][:100]}"
+        text = f"cannot be installed: {lines[-1][:100]}"
         raise NotInstalled(text)
 
 
@@ -165,6 +160,16 @@ def child(python: Path, peer: Peer, graphs: list[str], effort: Effort) -> Iterat
     ) as process:
         while line := line_in_time(process):
             yield Score(**json.loads(line))
+
+
+def goals_beside(name: str, subject: str, results: Path) -> None:
+    """Measure a subject of the goals in the environment of the peer *name*, so that both are in one process.
+
+    Raises:
+        NotInstalled: The environment cannot be made, or the measurement fails.
+    """
+    python = install(next(peer for peer in PEERS if peer.name == name))
+    command([str(python), "-m", "benchmarks", "--only", subject, "--results", str(results)])
 
 
 def line_in_time(process: subprocess.Popen[bytes]) -> bytes:

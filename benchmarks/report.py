@@ -147,15 +147,20 @@ def document(page: Path, folder: Path) -> None:
 def saved_tables(folder: Path) -> list[str]:
     """Return everything that was saved, as Markdown."""
     lines: list[str] = []
-    if (folder / "goals.json").exists():
-        saved = json.loads((folder / "goals.json").read_text())
-        found = [(NotMeasured if "reason" in each else Finding)(**each) for each in saved["findings"]]
-        lines += ["### Goals", "", *goals_table(found), "", about(saved["machine"], "make bench"), ""]
+    for file, title, made_by in (
+        ("goals.json", "Goals, and what each feature costs", "make bench"),
+        ("endpoint/goals.json", "A request with background work, beside fastapi-taskflow", "make bench-all"),
+    ):
+        if (folder / file).exists():
+            saved = json.loads((folder / file).read_text())
+            found = [(NotMeasured if "reason" in each else Finding)(**each) for each in saved["findings"]]
+            lines += [f"### {title}", "", *goals_table(found), "", about(saved["machine"], made_by), ""]
     if (folder / "contest.json").exists():
         saved = json.loads((folder / "contest.json").read_text())
         lines += contest_tables([Score(**each) for each in saved["scores"]])
         lines += [about(saved["machine"], "make bench-all"), ""]
-        lines += ["Peers: " + ", ".join(peer.versions for peer in PEERS if peer.requires) + ".", ""]
+        versions = dict.fromkeys(required.replace("==", " ") for peer in PEERS for required in peer.requires)
+        lines += [f"Peers: {', '.join(versions)}.", ""]
     return lines
 
 
@@ -164,6 +169,17 @@ def about(machine: dict[str, Any], command: str) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     where = f"Python {machine['python']}, {machine['system']}, {machine['processor']}; {packages}"
     return f"`{command}`, {machine['date']}; {where}."
+
+
+def with_earlier(found: list[Score], folder: Path) -> list[Score]:
+    """Return *found* and the saved scores of others on the same machine, so that contenders can be measured in turn."""
+    file = folder / "contest.json"
+    saved = json.loads(file.read_text()) if file.exists() else {"machine": {}}
+    if any(saved["machine"].get(key) != machine()[key] for key in ("python", "system", "processor")):
+        return found
+    new = {(score.contender, score.graph) for score in found}
+    earlier = [Score(**each) for each in saved["scores"]]
+    return [score for score in earlier if (score.contender, score.graph) not in new] + found
 
 
 def save(folder: Path, name: str, **parts: list[Any]) -> None:
