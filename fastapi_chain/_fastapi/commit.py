@@ -10,6 +10,7 @@ encloses all dependencies, those of app, router and route included.
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from types import TracebackType
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ OnExit = Callable[[BaseException | None], Awaitable[None]]
 _CLOSES_LAST: Final = (0, 118)
 
 
+@cache
 def commits_before_response() -> bool:
     """Tell whether the dependencies of a request are closed before its response is sent.
 
