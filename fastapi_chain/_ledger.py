@@ -4,6 +4,7 @@ The arrays are what makes a run cheap: a task that succeeds at once costs one by
 errors, reasons) lies in dictionaries that stay empty.
 """
 
+from functools import cached_property
 from typing import Final
 
 from ._clock import utc
@@ -37,9 +38,10 @@ def error_info(error: BaseException) -> ErrorInfo:
 
 
 class Ledger:
-    """The states of *size* tasks or items, by number."""
+    """The states of some tasks or items, by number."""
 
-    __slots__ = ("began", "ended", "epoch", "errors", "next_at", "past", "reasons", "roots", "states", "undone")
+    failed: bool = False
+    """Whether to look into `errors` at all."""
 
     def __init__(self, ended: list[float], epoch: float) -> None:
         """Start with all of them pending.
@@ -52,12 +54,37 @@ class Ledger:
         self.states = bytearray(len(ended))
         self.began = [0.0] * len(ended)
         self.ended = ended
-        self.past: dict[int, list[Attempt]] = {}  # attempts that are over, the last success excepted
-        self.errors: dict[int, BaseException] = {}
-        self.reasons: dict[int, str] = {}  # why skipped, or why cancelled
-        self.roots: dict[int, int] = {}  # which task a skipped one was skipped because of
-        self.next_at: dict[int, float] = {}  # when the next attempt begins, while retrying
-        self.undone: set[int] = set()
+
+    @cached_property
+    def past(self) -> dict[int, list[Attempt]]:
+        """The attempts that are over, the last success excepted."""
+        return {}
+
+    @cached_property
+    def errors(self) -> dict[int, BaseException]:
+        """What the last attempt raised."""
+        self.failed = True
+        return {}
+
+    @cached_property
+    def reasons(self) -> dict[int, str]:
+        """Why it was skipped, or cancelled."""
+        return {}
+
+    @cached_property
+    def roots(self) -> dict[int, int]:
+        """Which task a skipped one was skipped because of."""
+        return {}
+
+    @cached_property
+    def next_at(self) -> dict[int, float]:
+        """When the next attempt begins, while it is retrying."""
+        return {}
+
+    @cached_property
+    def undone(self) -> set[int]:
+        """What has been undone."""
+        return set()
 
     def attempt(self, i: int) -> int:
         """Return the number of the attempt that runs, or that would come next."""

@@ -59,10 +59,13 @@ class RunState:
     app: object = None
     request_scope: Mapping[str, object] | None = None
     sinks: tuple[Sink, ...] = ()
+    heed: tuple[Sink, ...] = ()
+    """Who is told only what is told anyway: what goes wrong."""
     followed: bool = False
     """Whether anybody wants to know of more than what goes wrong."""
     seq: int = 0
     _ledger: Ledger | None = None
+    _epoch: float | None = None
 
     # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first wait.
 
@@ -81,10 +84,12 @@ class RunState:
             self.sinks = sinks
             self.followed = True
 
-    @cached_property
+    @property
     def epoch(self) -> float:
-        """What the monotonic clock lacks to the time of day."""
-        return self.clock.time() - self.clock.monotonic()
+        """What the monotonic clock lacks to the time of day; found out once, so that all stamps of a run agree."""
+        if self._epoch is None:
+            self._epoch = self.clock.time() - self.clock.monotonic()
+        return self._epoch
 
     @property
     def ledger(self) -> Ledger:
@@ -283,6 +288,8 @@ class RunState:
         self.seq += 1
         at = utc(self.now() + self.epoch)
         event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
+        for sink in self.heed:
+            sink(event)
         for sink in self.sinks:
             sink(event)
 

@@ -16,7 +16,6 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from functools import cached_property
 
 from fastapi_chain._ledger import SUCCEEDED
 from fastapi_chain._program import CHUNK, Program
@@ -45,6 +44,10 @@ class Line:
     """The main task is at a task of the run, so that is where it can be cancelled."""
     stops: int = 0
     """How often we have cancelled the main task ourselves."""
+    worker: Worker
+    """The main task, once it has left the line: made with the schedule."""
+    workers: set[Worker]
+    """The other tasks: made with the schedule."""
 
     def __init__(self, run: RunState, program: Program, hop: Hopper) -> None:
         """Prepare to run *program* for *run*, which is open; threads come from *hop*'s pool."""
@@ -53,16 +56,6 @@ class Line:
         self.program = program
         self.hop = hop
         self.loop = run.loop
-
-    @cached_property
-    def worker(self) -> Worker:
-        """The main task, once it has left the line."""
-        return Worker(self)
-
-    @cached_property
-    def workers(self) -> set[Worker]:
-        """The other tasks."""
-        return set()
 
     def link(self) -> Unit:
         """Return the task that the line is at."""
@@ -140,6 +133,8 @@ class Line:
         """Count what is left of the graph; return the tasks that may start now."""
         run = self.run
         run.settle()
+        self.worker = Worker(self)
+        self.workers = set()
         if run.pos >= 0:
             self.worker.at = run.pos
         run.pos = OFF_LINE

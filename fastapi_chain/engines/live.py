@@ -9,7 +9,7 @@ from fastapi_chain._clock import Timer, utc
 from fastapi_chain._ledger import CANCELLED, SUCCEEDED
 from fastapi_chain._program import Program
 from fastapi_chain._replay import replay
-from fastapi_chain._state import RunState
+from fastapi_chain._state import RunState, Sink
 from fastapi_chain._stream import Stream
 from fastapi_chain._threads import Hopper
 from fastapi_chain._undo import undo
@@ -26,6 +26,7 @@ class Home(Protocol):
     """What a run needs of its engine."""
 
     hop: Hopper
+    heed: tuple[Sink, ...]
 
     def run_tasks(self, live: "LiveRun") -> Awaitable[None]:
         """Run the tasks."""
@@ -63,6 +64,7 @@ class LiveRun:
         self.engine = engine
         self.inner = inner
         self.request = request
+        inner.heed = engine.heed
         if request.app is not None or request.tags:
             inner.app = request.app
             inner.request_scope = request.request_scope
@@ -168,7 +170,7 @@ class LiveRun:
         finally:
             if timer is not None:
                 timer.cancel()
-        if inner.cancel_reason is None and (inner.spotless or not inner.ledger.errors):
+        if inner.cancel_reason is None and (inner.spotless or not (inner.ledger.failed and inner.ledger.errors)):
             self._end("succeeded")
         else:
             self._end(await self._wind_up())

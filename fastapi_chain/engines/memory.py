@@ -14,6 +14,7 @@ from fastapi_chain._program import Gates, Program
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
 from fastapi_chain.execute import Unit, execute
+from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
 from fastapi_chain.schedule import run_plan
@@ -30,6 +31,7 @@ class MemoryEngine:
     """Runs chains on the running loop."""
 
     name: Final = "memory"
+    heed: tuple[Sink, ...] = (log_event,)
 
     def __init__(
         self,

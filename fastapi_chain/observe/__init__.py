@@ -1,0 +1,1 @@
+"""5. OBSERVE: events -> somewhere. Sinks know nothing of each other."""
