@@ -26,6 +26,9 @@ from .names import APPLICATION, RUN, TASK, VERSION
 MAX_RECOVERIES: Final = 20
 """How often a run is carried on after its process has died; one that kills every process ends after that."""
 
+POLL: Final = 0.1
+"""Seconds between two looks at a queue."""
+
 Handler = Callable[[Any], Awaitable[Any]]
 """Runs the document of a run, or of a task."""
 
@@ -116,6 +119,10 @@ class Worker:
         DBOS.listen_queues(list(queues))
         with self._database.reached():
             DBOS.launch()
+
+    def register(self, queue: str, at_once: int) -> None:
+        """Make sure that *queue* is there, and let each worker take so many from it at once."""
+        DBOS.register_queue(queue, worker_concurrency=at_once, polling_interval_sec=POLL, on_conflict="always_update")
 
     async def stop(self) -> None:
         """End. What runs must have ended before."""

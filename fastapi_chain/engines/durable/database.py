@@ -73,32 +73,36 @@ events = sa.Table(
 """What has happened in runs that take longer than a moment."""
 
 
-def _theirs(name: str, *columns: str) -> sa.TableClause:
-    """Return a table of DBOS's, with the columns that we look at."""
-    return sa.table(name, *[sa.column(column) for column in columns], schema=SCHEMA)
+_theirs = sa.MetaData(schema=SCHEMA)
 
-
-workflows = _theirs(
+workflows = sa.Table(
     "workflow_status",
-    "workflow_uuid",
-    "status",
-    "name",
-    "queue_name",
-    "executor_id",
-    "owner_xid",
-    "created_at",
-    "started_at_epoch_ms",
-    "completed_at",
-    "attributes",
-    "application_name",
-    "recovery_attempts",
-    "delay_until_epoch_ms",
-    "workflow_deadline_epoch_ms",
-    "deduplication_id",
+    _theirs,
+    sa.Column("workflow_uuid", sa.Text, primary_key=True),
+    *[sa.Column(name, sa.Text) for name in ("status", "name", "queue_name", "executor_id", "owner_xid", "attributes")],
+    *[sa.Column(name, sa.BigInteger) for name in ("created_at", "started_at_epoch_ms", "completed_at")],
+    *[sa.Column(name, sa.BigInteger) for name in ("recovery_attempts", "delay_until_epoch_ms", "priority")],
 )
-inputs = _theirs("workflow_input", "workflow_uuid", "inputs")
-outputs = _theirs("workflow_output", "workflow_uuid", "output", "error")
-steps = _theirs("operation_outputs", "workflow_uuid", "function_id", "function_name", "output")
+"""DBOS's table of runs; here and below, the columns that we look at."""
+
+inputs = sa.Table("workflow_input", _theirs, sa.Column("workflow_uuid", sa.Text, primary_key=True), sa.Column("inputs", sa.Text))
+
+outputs = sa.Table(
+    "workflow_output",
+    _theirs,
+    sa.Column("workflow_uuid", sa.Text, primary_key=True),
+    sa.Column("output", sa.Text),
+    sa.Column("error", sa.Text),
+)
+
+steps = sa.Table(
+    "operation_outputs",
+    _theirs,
+    sa.Column("workflow_uuid", sa.Text, primary_key=True),
+    sa.Column("function_id", sa.Integer, primary_key=True),
+    sa.Column("function_name", sa.Text),
+    sa.Column("output", sa.Text),
+)
 
 
 class Database:

@@ -19,8 +19,11 @@ from fastapi_chain.spec import EMPTY, Source, TaskSpec
 _ITEMS: Final = 2**20
 """The first number of an item of a fan-out; those of tasks are lower."""
 
-_ROOM: Final = 2**16
+_ROOM: Final = 2**15
 """How many items a fan-out has room for."""
+
+_STRIDE: Final = 1024
+"""How many tasks a chain of the usual size has room for, those that come with later versions of the code included."""
 
 _LAST: Final = 2**31 - 1
 """The highest number that the database takes."""
@@ -151,22 +154,21 @@ class Numbers:
         """Count the tasks in the order in which they stood when the run was made; those that came later stand behind.
 
         Args:
-            names: The tasks of the plan of that time, in its order.
+            names: The tasks of the plan of that time, in its order: all else follows from it, whatever the plan is today.
             plan: The plan of today.
             round_: How often the run has been retried.
 
         Raises:
-            EngineError: It has been retried too often for the room that there is.
+            EngineError: It has been retried too often for the room that there is, or many tasks have come since.
         """
         order = dict.fromkeys([*names, *plan.names])
         self._place = {name: place for place, name in enumerate(order)}
-        self._size = len(order)
-        self._first = 3 * self._size * round_ + 1
+        self._stride = max(_STRIDE, 2 * len(names))
+        self._first = 3 * self._stride * round_ + 1
         self._plan = plan
         self._round = round_
-        last = _ITEMS + (2 * self._size * (round_ + 1)) * _ROOM
-        fans = any(node.over is not None for node in plan.nodes)
-        if self._first + 3 * self._size >= _ITEMS or (fans and last > _LAST):
+        full = self._first + 3 * self._stride >= _ITEMS or len(order) > self._stride
+        if full or _ITEMS + 3 * self._stride * (round_ + 1) * _ROOM > _LAST:
             raise EngineError(
                 what=f"A run of chain {plan.chain!r} has been retried {round_} times, and has no room for more.",
                 fixes=("start a new run",),
@@ -178,26 +180,30 @@ class Numbers:
 
     def mark(self, i: int) -> int:
         """Return the number of the note that task *i* is about to begin."""
-        return self.task(i) + self._size
+        return self.task(i) + self._stride
 
     def undo(self, i: int) -> int:
         """Return the number of the undo of task *i*."""
-        return self.task(i) + 2 * self._size
+        return self.task(i) + 2 * self._stride
 
     def item(self, i: int, k: int) -> int:
         """Return the number of item *k* of fan-out *i*."""
         return self._item(i, k, 0)
 
-    def item_undo(self, i: int, k: int) -> int:
-        """Return the number of the undo of item *k* of fan-out *i*."""
+    def item_mark(self, i: int, k: int) -> int:
+        """Return the number of the note that item *k* of fan-out *i* is about to begin."""
         return self._item(i, k, 1)
 
-    def _item(self, i: int, k: int, undo: int) -> int:
+    def item_undo(self, i: int, k: int) -> int:
+        """Return the number of the undo of item *k* of fan-out *i*."""
+        return self._item(i, k, 2)
+
+    def _item(self, i: int, k: int, part: int) -> int:
         if k >= _ROOM:
             name = self._plan.names[i]
             raise EngineError(
                 what=f"Task {name!r} runs for more than {_ROOM} items, which is all a durable engine has room for.",
                 fixes=("hand it fewer, larger items",),
             )
-        place = self._round * self._size + self._place[self._plan.names[i]]
-        return _ITEMS + (2 * place + undo) * _ROOM + k
+        place = self._round * self._stride + self._place[self._plan.names[i]]
+        return _ITEMS + (3 * place + part) * _ROOM + k

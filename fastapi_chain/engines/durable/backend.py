@@ -1,0 +1,262 @@
+"""The `RunBackend` of the durable engine: a run that runs here, or elsewhere, or has not begun.
+
+As long as it runs in this process, and after that, it shows the run itself, with the exceptions that were raised. Else it shows what the database knows,
+read again when somebody looks and the last look is a moment old.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Final, Protocol
+
+from fastapi_chain._again import reopen
+from fastapi_chain._clock import utc
+from fastapi_chain._ledger import SUCCEEDED
+from fastapi_chain._replay import replay
+from fastapi_chain._stream import Stream
+from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
+from fastapi_chain.events import Event, RunFinished as RunEnded
+from fastapi_chain.outcome import RunState as StateName, TaskRecord
+
+from .execution import Execution
+from .schema import StoredState
+from .store import Order
+
+FRESH: Final = 0.25
+"""Seconds for which what the database has said is good enough."""
+
+_LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.3)
+"""Seconds between looks at the database while somebody waits; the last one for all further ones."""
+
+
+class Home(Protocol):
+    """What a run needs of its engine."""
+
+    def look(self, run: str) -> StoredState | None:
+        """Return the run as the database knows it; blocks."""
+
+    async def look_soon(self, run: str) -> StoredState | None:
+        """The same in a thread."""
+
+    async def told(self, run: str, after: int) -> list[Event]:
+        """Return its events with a greater number, as far as the database knows them."""
+
+    async def cancel(self, run: str) -> str | None:
+        """Order it to end; return its state if it has ended already."""
+
+    async def reopen(self, state: StoredState) -> bool:
+        """Let it begin again as *state* says; return whether it had finished."""
+
+
+class DurableRun:
+    """A window on a stored run."""
+
+    discarded: bool = False
+    url: str | None = None
+
+    def __init__(self, home: Home, state: StoredState, order: Order | None = None) -> None:
+        """Show *state*.
+
+        Args:
+            home: The engine.
+            state: The run as it is known now.
+            order: What it is stored from; None if it has been stored already.
+        """
+        self._home = home
+        self._state = state
+        self._seen = time.monotonic()
+        self.id = state.id
+        self.order = order
+        self.stored = order is None
+        self.local = order is not None
+        """Whether this process knows it better than the database: it runs here, or is not stored yet."""
+        self.execution: Execution | None = None
+        self.performer: asyncio.Task[object] | None = None
+        self.stream: Stream | None = None
+
+    @property
+    def inner(self) -> StoredState:
+        """The run, as fresh as it has to be."""
+        if not self.local and self._state.finished is None and time.monotonic() - self._seen > FRESH:
+            try:
+                found = self._home.look(self.id)
+            except EngineUnavailable:
+                # What was known last is better than nothing: whoever looks did not ask for the database.
+                found = None
+            self.show(found)
+        return self._state
+
+    def show(self, state: StoredState | None) -> None:
+        """Show *state* from now on, if there is one."""
+        self._seen = time.monotonic()
+        if state is not None:
+            self._state = state
+
+    def become(self, run: str) -> None:
+        """Be the run *run*, which has the same key and came first."""
+        if run != self.id:
+            self.id, self.local = run, False
+            self._seen = 0.0
+
+    # --- it runs here
+
+    def attach(self, execution: Execution) -> None:
+        """Show a run that begins, or goes on, here."""
+        self.execution, self.local, self.stored = execution, True, True
+        self._state = execution.state
+        self.performer = asyncio.current_task()
+        if self.stream is not None:
+            self.stream = None
+
+    def detach(self, *, ended: bool) -> None:
+        """It does not run here any more: it has *ended*, or others go on with it."""
+        self.execution = None
+        if not ended:
+            self.local = False
+            self._seen = 0.0
+
+    # --- what it is
+
+    @property
+    def chain(self) -> str:
+        return self._state.plan.chain
+
+    @property
+    def state(self) -> StateName:
+        return self.inner.state
+
+    @property
+    def reason(self) -> str | None:
+        return self.inner.reason
+
+    @property
+    def created_at(self) -> datetime:
+        return utc(self._state.created + self._state.epoch)
+
+    @property
+    def started_at(self) -> datetime | None:
+        inner = self.inner
+        return None if inner.started is None else utc(inner.started + inner.epoch)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        inner = self.inner
+        return None if inner.finished is None else utc(inner.finished + inner.epoch)
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return self._state.tags
+
+    @property
+    def tasks(self) -> Mapping[str, TaskRecord]:
+        return self.inner.records()
+
+    @property
+    def outputs(self) -> Mapping[str, object]:
+        inner = self.inner
+        pairs = zip(inner.plan.names, inner.ledger.states, inner.slots, strict=False)
+        return {name: value for name, state, value in pairs if state == SUCCEEDED}
+
+    @property
+    def errors(self) -> Mapping[str, BaseException]:
+        inner = self.inner
+        return {inner.plan.names[i]: error for i, error in sorted(inner.ledger.errors.items())}
+
+    def value(self, name: str) -> object:
+        """Return the output of task *name*, or raise why there is none."""
+        return self.inner.value(name)
+
+    def raise_for_error(self) -> None:
+        """Raise an `ExceptionGroup` of what failed."""
+        inner = self.inner
+        if inner.finished is None:
+            raise RunNotFinished(run=self.id, state=inner.state)
+        if inner.state == "cancelled":
+            raise RunCancelled(run=self.id, reason=inner.reason)
+        if inner.state == "failed":
+            counting = [error for i, error in sorted(inner.ledger.errors.items()) if inner.counts(i)]
+            if inner.error is not None:
+                counting.append(inner.error)
+            text = f"run {self.id[:8]} of chain {self.chain!r} failed"
+            raise BaseExceptionGroup(text, counting)
+
+    # --- what users do with it
+
+    def discard(self) -> None:
+        """Start nothing."""
+        self.discarded = True
+
+    async def wait(self, timeout: float | None) -> None:  # noqa: ASYNC109 - part of the public contract
+        """Return when the run has finished, and its end is stored."""
+        async with asyncio.timeout(timeout):
+            looks = iter(_LOOKS)
+            pause = 0.0
+            while True:
+                if self.performer is not None:
+                    # It ends when the end is stored.
+                    await asyncio.wait((self.performer,))
+                    self.performer = None
+                if self.execution is None and self._state.finished is not None:
+                    return
+                pause = next(looks, pause)
+                await asyncio.sleep(pause)
+                if not self.local:
+                    self.show(await self._home.look_soon(self.id))
+
+    async def events(self, after: int) -> AsyncIterator[Event]:
+        """Yield the events with a greater number than *after*."""
+        while True:
+            stream = self.follow()
+            if stream is not None:
+                async for event in stream.read(after):
+                    yield event
+                    after = event.seq
+                return
+            for event in await self._told(after):
+                yield event
+                after = event.seq
+                if isinstance(event, RunEnded):
+                    return
+            await asyncio.sleep(FRESH)
+
+    async def _told(self, after: int) -> list[Event]:
+        """Return what is new since *after* in a run that runs elsewhere, or is over."""
+        told = await self._home.told(self.id, after)
+        state = await self._home.look_soon(self.id)
+        if told or state is None or state.finished is None:
+            return told
+        # Nobody has told them while it ran: it was over in a moment.
+        return [event for event in replay(state) if event.seq > after]
+
+    def follow(self) -> Stream | None:
+        """Return the stream of its events, if it runs here; from now on they are all told."""
+        execution = self.execution
+        if execution is None:
+            return None
+        if self.stream is None:
+            self.stream = Stream(execution.follow())
+            execution.state.sinks = (*execution.state.sinks, self.stream)
+        return self.stream
+
+    async def cancel(self) -> None:
+        """Cancel the run."""
+        ended = await self._home.cancel(self.id)
+        if ended is not None:
+            raise RunFinished(run=self.id, state=ended)
+        if self.execution is not None:
+            self.execution.stop("run_cancelled")
+        else:
+            self.detach(ended=False)
+
+    async def retry(self, from_: str) -> None:
+        """Run again in place."""
+        state = await self._home.look_soon(self.id)
+        if state is None or state.finished is None:
+            raise RunNotFinished(run=self.id, state="running" if state is None else state.state)
+        if not reopen(state, from_):
+            raise NothingToRetry(run=self.id)
+        if not await self._home.reopen(state):
+            raise RunNotFinished(run=self.id, state="running")
+        self._state = state
+        self.detach(ended=False)

@@ -1,0 +1,421 @@
+"""The durable engine."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Final, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from fastapi_chain._fastapi import overrides_of
+from fastapi_chain._program import Gates, Program
+from fastapi_chain._state import Sink
+from fastapi_chain._threads import Hopper, ThreadPool, default_pool
+from fastapi_chain.engines.base import RunRequest
+from fastapi_chain.errors import ChainError, EngineError
+from fastapi_chain.events import Event
+from fastapi_chain.plan import Plan
+from fastapi_chain.run import Run
+
+from .adapter import Checkpoints, Worker, migrate, workflow_id
+from .backend import DurableRun
+from .courier import Courier
+from .database import Database
+from .execution import EndDoc, Execution, Prior
+from .keeper import TIME_TO_LIVE, Keeper
+from .names import RUN, RUNS, new_process
+from .reading import Reading, empty_plan
+from .schema import Schema, StoredState
+from .snapshot import dump_base
+from .store import Order, Row, RunDoc, Store
+from .telling import load_event
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+AT_ONCE: Final = 40
+"""How many runs a worker takes at once from the queue where nothing else is said."""
+
+_PROBE: Final = 1.0
+"""Seconds for which a database that has answered is believed to be there."""
+
+
+class DurableEngine:
+    """Runs chains so that they survive the process."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        plans: Callable[[str], Plan | None] = lambda _: None,
+        app: object = None,
+        worker: bool = True,
+        pool: ThreadPool = default_pool,
+        sinks: tuple[Sink, ...] = (),
+        max_running: int | None = None,
+        history: int = 1000,
+        time_to_live: float = TIME_TO_LIVE,
+        queues: Sequence[str] = (),
+    ) -> None:
+        """Prepare an engine; nothing is connected before `open`.
+
+        Args:
+            url: `sqlite:///chains.db` or `postgresql://user:password@host/name`.
+            plans: Finds the plan of a chain by its name; for runs that come from the database.
+            app: The app whose `dependency_overrides` hold for them.
+            worker: Whether runs run in this process; else it only takes them.
+            pool: The threads of `def` tasks.
+            sinks: Who is told every event of the runs that run here.
+            max_running: How many runs at once in this process; the others are queued.
+            history: How many finished runs are kept in the database.
+            time_to_live: Seconds without a heartbeat after which a process counts as dead.
+            queues: The queues of tasks with `queue=...` that this process works on.
+
+        Raises:
+            EngineError: The URL is of no kind that is known.
+        """
+        self.database = Database(url)
+        self.name = self.database.name
+        self.hop = Hopper(pool)
+        self.gates = Gates()
+        self.worker = worker
+        self.process = new_process()
+        self._plans = plans
+        self._app = app
+        self._sinks = sinks
+        self._max_running = max_running
+        self._history = history
+        self._time_to_live = time_to_live
+        self._queues = queues
+        self._schemas: WeakKeyDictionary[Plan, Schema] = WeakKeyDictionary()
+        self._known: dict[str, Plan] = {}
+        self._programs: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
+        self._windows: WeakValueDictionary[str, DurableRun] = WeakValueDictionary()
+        self._fresh: dict[str, DurableRun] = {}
+        self._active: dict[str, Execution] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._reached = 0.0
+        self._dbos: Worker | None = None
+        self._keeper: Keeper
+        self._courier: Courier
+        self._threads: ThreadPoolExecutor
+        self.store: Store
+
+    # --- its life
+
+    async def open(self) -> None:
+        """Begin: make the tables if they are missing, take over from the dead, and take runs from now on.
+
+        Raises:
+            EngineUnavailable: The database does not answer.
+            EngineError: The database is of a newer version, or another durable engine runs in this process.
+        """
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="fastapi-chain-store")
+        self.store = Store(self.database, self.process)
+        await self._blocking(self._prepare)
+        if self.worker:
+            self._dbos = Worker(self.database, self.process)
+            self._dbos.launch({RUN: self._run}, [RUNS])
+            await self._blocking(self._dbos.register, RUNS, self._max_running or AT_ONCE)
+        recover = None if self._dbos is None else self._dbos.recover
+        self._keeper = Keeper(
+            self.store, self.process, recover=recover, history=self._history, time_to_live=self._time_to_live
+        )
+        await self._blocking(self._keeper.start)
+        self._courier = Courier(self, self._active.values)
+        self._courier.start()
+
+    def _prepare(self) -> None:
+        migrate(self.database)
+        self.database.create_tables(self.store.engine)
+
+    async def drain(self, seconds: float) -> None:
+        """End: let what runs come to its end, for at most *seconds*; what is left is carried on by others, or after a restart."""
+        ends = [run.performer for run in list(self._windows.values()) if run.performer is not None]
+        waiting = [*self._tasks, *ends]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+        for execution in list(self._active.values()):
+            execution.leave()
+        if ends:
+            await asyncio.wait(ends)
+        await self.close()
+
+    async def close(self) -> None:
+        """End at once."""
+        await self._courier.stop()
+        if self._dbos is not None:
+            await self._dbos.stop()
+        await self._blocking(self._keeper.stop)
+        self._threads.shutdown(wait=False)
+        self.store.close()
+
+    async def _blocking(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call *fn* in a thread that waits for the database."""
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: context.run(fn, *args, **kwargs)
+        )
+
+    # --- plans
+
+    def check(self, plan: Plan) -> Iterable[ChainError]:
+        """Return what speaks against running *plan* here."""
+        return self.schema(plan).problems
+
+    def schema(self, plan: Plan) -> Schema:
+        """Return how the values of *plan* are stored."""
+        schema = self._schemas.get(plan)
+        if schema is None:
+            schema = self._schemas[plan] = Schema(plan, self.name)
+            self._known[plan.chain] = plan
+        return schema
+
+    def _schema_of(self, chain: str) -> Schema | None:
+        plan = self._plans(chain) or self._known.get(chain)
+        return None if plan is None else self.schema(plan)
+
+    def program(self, state: StoredState) -> Program:
+        """Return the program of the run's plan; it is compiled once, and anew when the overrides of the app change."""
+        overrides = {} if state.app is None else overrides_of(state.app)
+        known = self._programs.get(state.plan)
+        if known is None or known[0] != overrides:
+            known = dict(overrides), Program(state.plan, self.gates, self.hop, overrides)
+            self._programs[state.plan] = known
+        return known[1]
+
+    # --- a run comes
+
+    def take(self, request: RunRequest) -> Run:
+        """Make a run, queued; it is not stored yet.
+
+        Raises:
+            UnserializableOutput: An input cannot be stored.
+        """
+        schema = self.schema(request.plan)
+        values = dict(request.values)
+        doc = RunDoc(
+            chain=request.plan.chain,
+            names=list(request.plan.names),
+            values=schema.dump_inputs(values),
+            deadline=request.deadline,
+            tags=dict(request.tags),
+        )
+        state = StoredState(schema, values, self._sinks)
+        state.tags = request.tags
+        state.app = request.app or self._app
+        if request.window is not None:
+            state.__dict__["id"] = request.window.id
+        order = Order(run=state.id, doc=doc, key=request.key, priority=request.priority, delay=request.delay)
+        backend = self._windows[state.id] = DurableRun(self, state, order)
+        if request.window is None:
+            return Run(backend)
+        request.window._backend = backend  # noqa: SLF001 - the window is ours
+        return request.window
+
+    def hold(self, run: Run, *, sure: bool) -> None:
+        """Store a run before the response to its request is sent; blocks.
+
+        Args:
+            run: The run, as `take` made it.
+            sure: Whether nothing can roll its request back any more: then it runs even if the process dies.
+
+        Raises:
+            EngineUnavailable: The database does not answer.
+        """
+        backend = backend_of(run)
+        assert backend.order is not None, "it was taken here"
+        self._settle(backend, self.store.hold(backend.order, sure=sure))
+
+    async def hold_soon(self, run: Run, *, sure: bool) -> None:
+        """The same in a thread."""
+        await self._blocking(self.hold, run, sure=sure)
+
+    def _settle(self, backend: DurableRun, id_: str) -> None:
+        """The run is stored, or another one that has its key."""
+        backend.stored = True
+        backend.become(id_)
+
+    def start(self, run: Run) -> "asyncio.Task[None]":
+        """Start *run*; the task ends when it is certain that it will run, here or elsewhere."""
+        task = asyncio.get_running_loop().create_task(self._start(backend_of(run)))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _start(self, backend: DurableRun) -> None:
+        order = backend.order
+        assert order is not None, "it was taken here"
+        if backend.stored:
+            await self._blocking(self.store.release, order, backend.id)
+        elif self._takes(order):
+            await self._begin(backend, order)
+            return
+        else:
+            self._settle(backend, await self._blocking(self.store.enqueue, order))
+        if backend.execution is None:
+            backend.local = False
+
+    def _takes(self, order: Order) -> bool:
+        """Whether a new run may begin right here, without a queue."""
+        if self._dbos is None or order.key is not None or order.delay is not None or order.priority is not None:
+            return False
+        return len(self._active) + len(self._fresh) < (self._max_running or AT_ONCE)
+
+    async def _begin(self, backend: DurableRun, order: Order) -> None:
+        """Store a run and begin it here."""
+        assert self._dbos is not None, "only a worker begins runs"
+        if time.monotonic() - self._reached > _PROBE:
+            # DBOS would wait until the database is back.
+            await self._blocking(self.store.probe)
+            self._reached = time.monotonic()
+        self._fresh[order.run] = backend
+        try:
+            await self._dbos.start(order.run, order.doc, order.attributes)
+        except BaseException:
+            self._fresh.pop(order.run, None)
+            raise
+
+    async def perform(self, run: Run) -> None:
+        """Run *run*, and return when it has finished."""
+        await self.start(run)
+        await run.wait()
+
+    def drop(self, run: Run) -> None:
+        """Forget *run*, unless another request shares it."""
+        backend = backend_of(run)
+        if backend.stored and backend.order is not None:
+            task = asyncio.get_running_loop().create_task(self._blocking(self.store.drop, backend.order, backend.id))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def pending(self, chain: str) -> int:
+        """Return how many runs of *chain* are waiting or running; blocks."""
+        return self.store.pending(chain)
+
+    # --- a run runs here
+
+    async def _run(self, doc: RunDoc) -> EndDoc:
+        """Run a run to its end; DBOS calls this."""
+        run = workflow_id()
+        backend = self._fresh.pop(run, None)
+        if backend is not None:
+            state, prior = cast("StoredState", backend.inner), Prior()
+        else:
+            prior = await self._blocking(self._prior, run, doc)
+            state = self._carried(run, doc)
+            backend = self._windows.get(run) or DurableRun(self, state)
+            self._windows[run] = backend
+        execution = Execution(self, state, names=doc["names"], deadline=doc["deadline"], prior=prior)
+        if doc["deadline"] is not None and prior.started is None:
+            await self._blocking(self.store.begun, run, state.clock.time())
+        backend.attach(execution)
+        self._active[run] = execution
+        ended = False
+        try:
+            end = await execution.perform(backend, Checkpoints())
+            await self._courier.tell([execution])
+            ended = True
+        finally:
+            del self._active[run]
+            backend.detach(ended=ended)
+        return end
+
+    def _prior(self, run: str, doc: RunDoc) -> Prior:
+        prior = self.store.prior(run)
+        late = prior.started is not None and doc["deadline"] is not None and time.time() > prior.started + doc["deadline"]
+        if prior.cancel is None and not late:
+            return prior
+        return Prior(
+            round=prior.round,
+            base=prior.base,
+            cancel=prior.cancel,
+            started=prior.started,
+            seq=prior.seq,
+            told=prior.told,
+            recorded=self.store.recorded(run),
+        )
+
+    def _carried(self, run: str, doc: RunDoc) -> StoredState:
+        """Return a run that comes from the database, with nothing of it run."""
+        schema = self._schema_of(doc["chain"])
+        if schema is None:
+            raise EngineError(
+                what=f"No chain of this app is called {doc['chain']!r}.",
+                fixes=("deploy its code to all workers, then: await run.retry()",),
+            )
+        state = StoredState(schema, schema.load_inputs(doc["values"]), self._sinks)
+        state.__dict__["id"] = run
+        state.tags = doc["tags"]
+        state.app = self._app
+        return state
+
+    # --- a run is looked at
+
+    def look(self, run: str) -> StoredState | None:
+        """Return a run as the database knows it; blocks."""
+        row = self.store.row(run)
+        return None if row is None else self._read(row)
+
+    def _read(self, row: Row) -> StoredState:
+        schema = self._schema_of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self.name)
+        prior = self.store.prior(row.run)
+        told = map(load_event, self.store.events(row.run, 0)) if row.status == "PENDING" else ()
+        return Reading(schema, row, prior, self.store.recorded(row.run)).read(told)
+
+    async def look_soon(self, run: str) -> StoredState | None:
+        """The same in a thread."""
+        return await self._blocking(self.look, run)
+
+    async def get(self, run: str) -> Run | None:
+        """Return the run of that id; None if there is none (any more).
+
+        Raises:
+            EngineUnavailable: The database does not answer.
+        """
+        backend = self._windows.get(run)
+        if backend is not None and backend.local:
+            return Run(backend)
+        state = await self.look_soon(run)
+        if state is None:
+            return None
+        if backend is None:
+            backend = self._windows[run] = DurableRun(self, state)
+        backend.show(state)
+        return Run(backend)
+
+    async def told(self, run: str, after: int) -> list[Event]:
+        """Return its events with a greater number, as far as the database knows them."""
+        return [load_event(text) for text in await self._blocking(self.store.events, run, after)]
+
+    async def tell(self, rows: list[tuple[str, int, str]]) -> None:
+        """Keep events: run, number and text of each."""
+        await self._blocking(self.store.told, rows)
+
+    async def cancelled(self, runs: list[str]) -> dict[str, str]:
+        """Return those of *runs* that are to end early, each with the reason."""
+        return await self._blocking(self.store.cancelled, runs)
+
+    async def cancel(self, run: str) -> str | None:
+        """Order a run to end; return its state if it has ended already."""
+        return await self._blocking(self.store.cancel, run)
+
+    async def reopen(self, state: StoredState) -> bool:
+        """Let a run begin again as *state* says; return whether it had finished."""
+        return await self._blocking(self._reopen, state)
+
+    def _reopen(self, state: StoredState) -> bool:
+        round_ = self.store.prior(state.id).round + 1
+        return self.store.reopen(state.id, round_, dump_base(state))
+
+
+def backend_of(run: Run) -> DurableRun:
+    """Return what stands behind a run of a durable engine."""
+    return cast("DurableRun", run._backend)  # noqa: SLF001 - the window is ours
+

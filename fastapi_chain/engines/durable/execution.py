@@ -1,0 +1,391 @@
+"""One run that runs in this process: the schedule of every engine, with a checkpoint for each task.
+
+What ends a run early (a deadline, somebody's order, an effect that may have been cut off) ends its tasks, not the workflow around it: that goes on to
+undo and to keep the end. What ends the workflow, because the process stops or has lost the run to another one, leaves the run as it is for whoever
+carries it on.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NotRequired, Protocol, TypedDict, cast
+
+from fastapi_chain._clock import Timer
+from fastapi_chain._fan import FanOutRun
+from fastapi_chain._ledger import CANCELLED, FAILED, PENDING, SUCCEEDED
+from fastapi_chain._program import Program
+from fastapi_chain._replay import replay
+from fastapi_chain._state import MISSING
+from fastapi_chain._threads import Hopper
+from fastapi_chain._undo import undo
+from fastapi_chain.errors import DeadlineExceeded, RunError, UnserializableOutput
+from fastapi_chain.events import Event, RunFinished, RunStarted, TaskCancelled, TaskFailed, TaskSucceeded
+from fastapi_chain.execute import Unit, execute
+from fastapi_chain.outcome import RunState as StateName
+from fastapi_chain.run import RunBackend
+from fastapi_chain.schedule import run_plan
+from fastapi_chain.spec import Source
+
+from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
+from .schema import Numbers, StoredState, StoredUnit
+from .snapshot import Base, load_base
+
+INTERRUPTED: Final = "interrupted"
+"""The reason of a run that has met a task with `effect="once"` which had begun when its process died."""
+
+Checkpoint = Callable[[int, str, Callable[[], Awaitable[object]]], Awaitable[Any]]
+"""Returns what is kept under a number; if there is nothing, does it and keeps it."""
+
+
+class EndDoc(TypedDict):
+    """How a run ended."""
+
+    state: StateName
+    started: float
+    finished: float
+    tasks: list[OutcomeDoc]
+    fans: dict[str, int]
+    names: list[str]
+    round: int
+    reason: NotRequired[str]
+    error: NotRequired[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class Prior:
+    """What a run that is carried on must know."""
+
+    round: int = 0
+    """How often it has been retried."""
+    base: Base | None = None
+    """What stood at the beginning of this round; None in the first."""
+    cancel: str | None = None
+    """Why it is to end early."""
+    started: float | None = None
+    """When it began, in seconds since 1970."""
+    seq: int = 0
+    """The number of the last event that the database knows."""
+    told: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    """The kinds of these events, each with its task."""
+    recorded: Mapping[int, OutcomeDoc] = field(default_factory=dict)
+    """The outcomes that are kept; only looked up where the run is to end early."""
+
+
+class Home(Protocol):
+    """What a run needs of its engine."""
+
+    hop: Hopper
+
+    def program(self, state: StoredState) -> Program:
+        """Return the compiled plan."""
+
+
+class Execution:
+    """A run, from its first task here to its end."""
+
+    def __init__(self, home: Home, state: StoredState, *, names: list[str], deadline: float | None, prior: Prior) -> None:
+        """Prepare to run *state*.
+
+        Args:
+            home: The engine.
+            state: The run; nothing of it has run in this process.
+            names: The tasks of the plan when the run was made, in its order.
+            deadline: Seconds for the whole run.
+            prior: What has been before.
+        """
+        self.state = state
+        self._home = home
+        self._names = names
+        self._deadline = deadline
+        self._prior = prior
+        self._numbers = Numbers(names, state.plan, prior.round)
+        self._program = home.program(state)
+        self._checkpoint: Checkpoint
+        self._token = secrets.token_hex(8)
+        self._marks: dict[int, str] = {}
+        self.journal: list[Event] = []
+        """The events that the database does not know yet; only kept once somebody follows."""
+        self._past: list[Event] = []
+        self._followed = False
+        self._work: asyncio.Future[None] | None = None
+        self._performer: asyncio.Task[object] | None = None
+
+    async def perform(self, backend: RunBackend, checkpoint: Checkpoint) -> EndDoc:
+        """Run to the end, and return how it ended.
+
+        Args:
+            backend: What windows on the run show.
+            checkpoint: Keeps outcomes.
+
+        Raises:
+            asyncio.CancelledError: The process stops; the run is left as it is.
+        """
+        self._checkpoint = checkpoint
+        self._performer = asyncio.current_task()
+        timer = self._begin(backend)
+        try:
+            if self.state.cancel_reason is None:
+                await self._run()
+            else:
+                self._recall()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self._end(await self._wind_up())
+
+    @property
+    def age(self) -> float:
+        """Seconds since the run began here."""
+        began = self.state.started
+        return 0.0 if began is None else self.state.now() - began
+
+    def follow(self) -> list[Event]:
+        """From now on, keep all events; return what has happened so far in this process."""
+        state = self.state
+        if self._followed:
+            return list(self._past)
+        self._followed = True
+        if not self._prior.seq:
+            self._past = replay(state)
+            state.seq = len(self._past)
+        state.followed = True
+        self.journal += self._past
+        state.sinks = (*state.sinks, self._note)
+        return list(self._past)
+
+    def _note(self, event: Event) -> None:
+        self.journal.append(event)
+        self._past.append(event)
+
+    def leave(self) -> None:
+        """Stop here, and leave the run to others."""
+        if self._performer is not None:
+            self._performer.cancel()
+
+    def stop(self, reason: str) -> None:
+        """End the run early."""
+        state = self.state
+        if state.cancel_reason is None and state.finished is None:
+            state.cancel_reason = state.reason = reason
+            if self._work is not None:
+                self._work.cancel()
+
+    # --- from begin to end
+
+    def _begin(self, backend: RunBackend) -> Timer | None:
+        state, prior = self.state, self._prior
+        state.open(backend)
+        if prior.started is not None:
+            state.started = prior.started - state.epoch
+        if prior.base is not None:
+            load_base(state, prior.base)
+        if prior.seq:
+            state.seq = prior.seq
+            self.follow()
+        if state.followed:
+            self._tell_once(RunStarted.kind, "", lambda: state.tell(RunStarted))
+        if prior.cancel is not None:
+            state.cancel_reason = state.reason = prior.cancel
+        return None if self._deadline is None else self._limit(self._deadline)
+
+    def _limit(self, seconds: float) -> Timer | None:
+        """Give the run *seconds* from its start, wherever that was."""
+        state = self.state
+        state.deadline_at = (state.started or 0.0) + seconds
+        left = state.deadline_at - state.now()
+        if left > 0:
+            return state.clock.call_later(left, self._out_of_time)
+        self._out_of_time()
+        return None
+
+    def _out_of_time(self) -> None:
+        state = self.state
+        state.error = DeadlineExceeded(chain=state.plan.chain, seconds=self._deadline or 0.0, run=state.id)
+        self.stop("deadline")
+
+    async def _run(self) -> None:
+        """Run the tasks in a task of their own: it can be ended, and the workflow goes on."""
+        work = self._work = asyncio.ensure_future(run_plan(self.state, self._task))
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError:
+            work.cancel()
+            await asyncio.wait((work,))
+            # Whatever came of it is for those who carry the run on.
+            work.cancelled() or work.exception()  # noqa: B018 - looking at it is what counts
+            raise
+        if not work.cancelled():
+            work.result()
+
+    def _recall(self) -> None:
+        """Put down what is kept of a run that is to end before anything else runs."""
+        state, recorded = self.state, self._prior.recorded
+        for i, node in enumerate(state.plan.nodes):
+            doc = recorded.get(self._numbers.task(i))
+            if doc is not None and state.ledger.states[i] == PENDING:
+                self._restore(StoredUnit(state, self._program.steps[i], self._home.hop), doc)
+            elif node.over is not None and state.slots[node.over] is not MISSING:
+                self._recall_items(i, cast("list[object]", state.slots[node.over]))
+
+    def _recall_items(self, i: int, items: list[object]) -> None:
+        fan = FanOutRun(self.state, self._program.steps[i], self._home.hop, self.state.plan.nodes[i].over or 0)
+        fan.prepare()
+        for k, item in enumerate(items):
+            doc = self._prior.recorded.get(self._numbers.item(i, k))
+            if doc is not None and self.state.fans[i].states[k] == PENDING:
+                self._restore(StoredUnit.of_item(self.state, self._program.steps[i], self._home.hop, k, item), doc)
+        if all(state >= SUCCEEDED for state in self.state.fans[i].states):
+            fan.conclude(None)
+
+    async def _wind_up(self) -> StateName:
+        """Put down what never began, and undo what was done if the run ends badly; return how it ends."""
+        state = self.state
+        if state.cancel_reason is None and not state.ledger.errors:
+            return "succeeded"
+        for i, stands in enumerate(state.ledger.states):
+            if stands < SUCCEEDED:
+                state.ledger.states[i] = CANCELLED
+                state.ledger.reasons[i] = state.cancel_reason or "run_cancelled"
+                state.tell(TaskCancelled, task=state.plan.names[i], reason=state.ledger.reasons[i])
+        ends_as = self._ends_as()
+        # Whether an interrupted effect has happened nobody knows: what is to be done about it is for people to say.
+        if ends_as != "succeeded" and state.cancel_reason != INTERRUPTED:
+            await undo(state, self._program, self._home.hop, self._undo)
+        return ends_as
+
+    def _ends_as(self) -> StateName:
+        state = self.state
+        if state.cancel_reason is not None:
+            return "failed" if state.cancel_reason in {"deadline", INTERRUPTED} else "cancelled"
+        return "failed" if any(state.counts(i) for i in state.ledger.errors) else "succeeded"
+
+    def _end(self, ends_as: StateName) -> EndDoc:
+        state = self.state
+        state.reason = state.cancel_reason
+        state.close(ends_as)
+        if state.followed or ends_as != "succeeded":
+            state.tell(RunFinished, state=ends_as, reason=state.reason)
+        doc = EndDoc(
+            state=ends_as,
+            started=state.wall(state.started) or 0.0,
+            finished=state.wall(state.finished) or 0.0,
+            tasks=[dump_outcome(state.ledger, i) for i in range(len(state.plan.nodes))],
+            fans={state.plan.names[i]: len(ledger.states) for i, ledger in state.fans.items()},
+            names=list(state.plan.names),
+            round=self._prior.round,
+        )
+        if state.reason is not None:
+            doc["reason"] = state.reason
+        return doc
+
+    # --- one task
+
+    async def _task(self, i: int) -> None:
+        state, step, over = self.state, self._program.steps[i], self.state.plan.nodes[i].over
+        if over is None:
+            await self._perform(StoredUnit(state, step, self._home.hop))
+        else:
+            await FanOutRun(state, step, self._home.hop, over, unit=StoredUnit, perform=self._perform)()
+
+    async def _perform(self, unit: Unit, *, entered: bool = False) -> None:
+        """Run a task or an item to its outcome, unless that is kept already."""
+        number = self._number(unit)
+        if unit.step.spec.effect == "once":
+            await self._mark(unit)
+        ran = False
+
+        async def body() -> OutcomeDoc:
+            nonlocal ran
+            ran = True
+            if self._marks.get(number, self._token) != self._token:
+                self._interrupted(unit)
+            else:
+                await execute(unit, entered=entered)
+            return dump_outcome(unit.ledger, unit.i, getattr(unit, "text", None))
+
+        doc = await self._checkpoint(number, unit.name, body)
+        if not ran:
+            if entered and unit.step.gate is not None:
+                unit.step.gate.leave()
+            self._restore(unit, doc)
+        if doc.get("reason") == INTERRUPTED:
+            self.stop(INTERRUPTED)
+
+    def _number(self, unit: Unit) -> int:
+        if unit.ledger is self.state.ledger:
+            return self._numbers.task(unit.i)
+        return self._numbers.item(unit.step.index, unit.i)
+
+    async def _mark(self, unit: Unit) -> None:
+        """Keep that *unit* is about to begin, and by whose hand."""
+        number = self._number(unit)
+        token = self._token
+
+        async def body() -> str:
+            return token
+
+        i = unit.step.index
+        mark = self._numbers.mark(i) if unit.ledger is self.state.ledger else self._numbers.item_mark(i, unit.i)
+        self._marks[number] = await self._checkpoint(mark, f"{unit.name} begins", body)
+
+    def _interrupted(self, unit: Unit) -> None:
+        """Put down that *unit* had begun when its process died, and may or may not have taken effect."""
+        source: Source = unit.step.spec.source
+        unit.begin()
+        unit.fail(
+            RunError(
+                what=f"Task {unit.name!r} had begun when its process died; it has effect=\"once\", so it is not started again by itself.",
+                rows=(("declared at", source.at),),
+                fixes=("find out whether it has taken effect, then: await run.retry()",),
+            )
+        )
+        unit.ledger.reasons[unit.i] = INTERRUPTED
+
+    def _restore(self, unit: Unit, doc: OutcomeDoc) -> None:
+        """Put down an outcome that is kept."""
+        state = self.state
+        load_outcome(unit.ledger, unit.i, doc, name=unit.name, run=state.id)
+        if has_value(doc) and unit.kept is not None:
+            try:
+                unit.kept[unit.i] = state.schema.load(unit.step.index, doc["value"])
+            except UnserializableOutput as error:
+                load_loss(unit.ledger, unit.i, error)
+        if state.followed:
+            self._retell(unit)
+
+    def _retell(self, unit: Unit) -> None:
+        """Tell an outcome if the process in which it happened did not come to tell it."""
+        stands, attempt = unit.ledger.states[unit.i], unit.attempt
+        if stands == SUCCEEDED:
+            self._tell_once(
+                TaskSucceeded.kind, unit.name, lambda: self.state.tell(TaskSucceeded, task=unit.name, attempt=attempt)
+            )
+        elif stands == FAILED:
+            last = unit.ledger.past[unit.i][-1]
+            self._tell_once(
+                TaskFailed.kind,
+                unit.name,
+                lambda: self.state.tell(TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0),
+            )
+
+    def _tell_once(self, kind: str, task: str, tell: Callable[[], None]) -> None:
+        if (kind, task) not in self._prior.told:
+            tell()
+
+    async def _undo(self, unit: Unit, *, entered: bool = False) -> None:
+        """Run an undo to its outcome, unless that is kept already."""
+        i = unit.step.index
+        item = unit.name.rpartition("[")[2] if self.state.plan.nodes[i].over is not None else ""
+        number = self._numbers.item_undo(i, int(item[:-1])) if item else self._numbers.undo(i)
+        ran = False
+
+        async def body() -> OutcomeDoc:
+            nonlocal ran
+            ran = True
+            await execute(unit, entered=entered)
+            return dump_outcome(unit.ledger, unit.i)
+
+        doc = await self._checkpoint(number, f"undo {self.state.plan.names[i]}{f'[{item}' if item else ''}", body)
+        if not ran:
+            load_outcome(unit.ledger, unit.i, doc, name=unit.name, run=self.state.id)
