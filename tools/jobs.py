@@ -23,7 +23,7 @@ DATA_FILE = ROOT / ".cache" / "coverage" / "data"
 PYTHONS = ("3.11", "3.12", "3.13")
 """The versions of Python that the library supports."""
 
-EXTRAS = "cli,dashboard,durable,otel,testing"
+EXTRAS = "cli,dashboard,durable,mypy,otel,testing"
 """What the package's own tests need of its optional parts."""
 
 FASTAPI_TESTS = ("tests/web",)
