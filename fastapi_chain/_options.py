@@ -2,12 +2,17 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias, TypedDict, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, TypedDict, TypeVar
 
-from .errors import BadOption, CalledInsteadOfNamed
+from typing_extensions import TypeIs
+
+from ._text import closest
+from .errors import BadOption, CalledInsteadOfNamed, DeclarationError
 from .spec import RUN_IF, Backoff, Each, Rate, RunIf, Source, TaskSpec
 from .tasks import AnyTask, Task
+
+T = TypeVar("T")
 
 After: TypeAlias = AnyTask | str | Sequence[AnyTask | str]
 """What `after=` takes: tasks, or their names."""
@@ -15,8 +20,13 @@ After: TypeAlias = AnyTask | str | Sequence[AnyTask | str]
 EachOver: TypeAlias = AnyTask | str | Mapping[str, AnyTask | str]
 """What `each=` takes: the task that gives the list, or `{"line": lines}`."""
 
+Effect: TypeAlias = Literal["safe", "once"]
+"""What `effect=` takes."""
+
+_EFFECTS: Final[tuple[Effect, ...]] = ("safe", "once")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_RATE: Final = re.compile(r"(\d+)/([smh])")
+_RATE: Final = re.compile(r"([1-9][0-9]*)/([smh])")
+_POLICY: Final = "AsyncRetrying(stop=stop_after_attempt(4))"
 
 
 class Options(TypedDict, total=False):
@@ -37,8 +47,20 @@ class Options(TypedDict, total=False):
     limit: int | None
     rate: str | None
     undo: Callable[..., object] | None
-    effect: Literal["safe", "once"]
+    effect: Effect
     queue: str | None
+
+
+def known_options(options: Mapping[str, object]) -> None:
+    """Refuse an option that there is none of: it would be ignored.
+
+    Raises:
+        DeclarationError: There is one.
+    """
+    for name in options.keys() - Options.__annotations__.keys():
+        near = closest(name, Options.__annotations__)
+        fixes = () if near is None else (f"write {near}=...",)
+        raise DeclarationError(what=f"@task has no option {name!r}.", fixes=fixes)
 
 
 class Checked(TypedDict):
@@ -56,7 +78,7 @@ class Checked(TypedDict):
     each: Each | None
     limit: int | None
     rate: Rate | None
-    effect: Literal["safe", "once"]
+    effect: Effect
     queue: str | None
 
 
@@ -76,11 +98,12 @@ class OptionReader:
             CalledInsteadOfNamed: `after=` holds the coroutine of a task that was called.
         """
         options = self._options
+        retry_on = options.get("retry_on")
         return Checked(
             after=self._after(options.get("after", ())),
             retries=self._count("retries", options.get("retries", 0), least=0),
             backoff=self._backoff(options.get("backoff")),
-            retry_on=self._errors("retry_on", options.get("retry_on") or Exception),
+            retry_on=self._errors("retry_on", Exception if retry_on is None else retry_on),
             give_up_on=self._errors("give_up_on", options.get("give_up_on", ())),
             policy=self._policy(options.get("retry")),
             timeout=self._seconds("timeout", options.get("timeout")),
@@ -89,16 +112,20 @@ class OptionReader:
             each=self._each(options.get("each")),
             limit=self._limit(options.get("limit")),
             rate=self._rate(options.get("rate")),
-            effect=self._choice("effect", options.get("effect", "safe"), ("safe", "once")),
+            effect=self._choice("effect", options.get("effect", "safe"), _EFFECTS),
             queue=self._queue(options.get("queue")),
         )
 
     def _bad(self, option: str, value: object, wanted: str, example: str) -> BadOption:
-        return BadOption(task=self._task, option=option, value=value, wanted=wanted, example=example)
+        return BadOption(task=self._task, option=option, value=value, wanted=wanted, example=f"@task({example})")
 
-    def _after(self, value: After) -> "tuple[TaskSpec | str, ...]":
-        single = isinstance(value, (Task, str)) or not isinstance(value, Sequence)
-        items = (value,) if single else tuple(value)
+    # --- tasks
+
+    def _after(self, value: object) -> "tuple[TaskSpec | str, ...]":
+        items = tuple(value) if isinstance(value, Iterable) and not isinstance(value, (str, Mapping)) else (value,)
+        called = close_coroutines(items)
+        if called is not None:
+            raise CalledInsteadOfNamed(task=self._task, option="after", called=called)
         return tuple(self._reference("after", item) for item in items)
 
     def _reference(self, option: str, item: object) -> "TaskSpec | str":
@@ -107,100 +134,124 @@ class OptionReader:
             return item.spec
         if isinstance(item, str) and item:
             return item
-        if inspect.iscoroutine(item):
-            # It would only warn that nobody awaited it, far from the mistake.
-            item.close()
-            raise CalledInsteadOfNamed(task=self._task, option=option, called=item.__name__)
-        wanted = "tasks, or their names" if option == "after" else "a task, or its name"
+        called = close_coroutines([item])
+        if called is not None:
+            raise CalledInsteadOfNamed(task=self._task, option=option, called=called)
+        wanted = "tasks, or their names" if option == "after" else "a task, or the name of its output"
         if callable(item):
             wanted += "; a plain function becomes one through @task"
-        example = "after=[clean]" if option == "after" else f"{option}=lines"
-        raise self._bad(option, item, wanted, example)
-
-    def _count(self, option: str, value: object, *, least: int) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-            return value
-        raise self._bad(option, value, f"a whole number, {least} or more", f"{option}=3")
-
-    def _limit(self, value: object) -> int | None:
-        return None if value is None else self._count("limit", value, least=1)
-
-    def _seconds(self, option: str, value: object) -> float | None:
-        if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0):
-            return cast("float | None", value)
-        raise self._bad(option, value, "seconds, more than 0", f"{option}=30.0")
-
-    def _backoff(self, value: object) -> Backoff:
-        if value is None:
-            return Backoff()
-        if isinstance(value, Backoff):
-            numbers = (value.initial, value.factor, value.maximum)
-            if min(numbers) >= 0:
-                return value
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-            return Backoff(initial=float(value), factor=1.0, maximum=float(value), jitter=False)
-        wanted = "a Backoff of numbers that are 0 or more, or seconds as a number"
-        raise self._bad("backoff", value, wanted, "backoff=Backoff(initial=0.5, maximum=10.0)")
-
-    def _errors(self, option: str, value: object) -> tuple[type[BaseException], ...]:
-        classes = value if isinstance(value, tuple) else (value,)
-        if all(isinstance(item, type) and issubclass(item, BaseException) for item in classes):
-            return classes
-        raise self._bad(option, value, "exception classes", f"{option}=(ConnectionError,)")
-
-    def _policy(self, policy: object) -> object:
-        if policy is None:
-            return None
-        for option in ("retries", "backoff", "retry_on"):
-            if self._options.get(option):
-                raise self._bad(option, self._options.get(option), "to be left out beside retry=, which decides alone", "")
-        if not all(callable(getattr(policy, name, None)) for name in ("stop", "wait", "retry")):
-            raise self._bad("retry", policy, "a tenacity policy", "retry=AsyncRetrying(stop=stop_after_attempt(3))")
-        silent = ("before_sleep", "retry_error_callback")
-        if any(getattr(policy, name, None) is not None for name in silent) or _has_hooks(policy):
-            wanted = "a tenacity policy without callbacks: what watches a run is install(sinks=[...])"
-            raise self._bad("retry", policy, wanted, "retry=AsyncRetrying(stop=stop_after_attempt(3))")
-        return policy
-
-    def _choice(self, option: str, value: object, known: tuple[object, ...]) -> Literal["safe"]:
-        if value in known:
-            # The caller knows which literal type: a cast for each would say no more than this one.
-            return cast("Literal['safe']", value)
-        raise self._bad(option, value, " or ".join(repr(item) for item in known), f"{option}={known[0]!r}")
-
-    def _flag(self, option: str, value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        raise self._bad(option, value, "True or False", f"{option}=True")
+        raise self._bad(option, item, wanted, "after=[clean]" if option == "after" else "each=lines")
 
     def _each(self, value: object) -> Each | None:
         if value is None:
             return None
         if not isinstance(value, Mapping):
             return Each(over=self._reference("each", value))
-        if len(value) == 1:
-            ((param, over),) = value.items()
-            if isinstance(param, str):
-                return Each(over=self._reference("each", over), param=param)
-        raise self._bad("each", value, "one parameter and one task", 'each={"line": lines}')
+        params = list(value)
+        if len(params) != 1 or not isinstance(params[0], str):
+            raise self._bad("each", value, "one parameter and one task", 'each={"line": lines}')
+        return Each(over=self._reference("each", value[params[0]]), param=params[0])
+
+    # --- numbers and words
+
+    def _count(self, option: str, value: object, *, least: int) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise self._bad(option, value, f"a whole number, {least} or more", f"{option}=3")
+        return value
+
+    def _limit(self, value: object) -> int | None:
+        return None if value is None else self._count("limit", value, least=1)
+
+    def _seconds(self, option: str, value: object) -> float | None:
+        if value is None:
+            return None
+        if not is_number(value) or not value > 0:  # `not >` refuses what is not a number (nan), too
+            raise self._bad(option, value, "seconds, more than 0", f"{option}=30.0")
+        return value
+
+    def _choice(self, option: str, value: object, known: Sequence[T]) -> T:
+        if value not in known:
+            raise self._bad(option, value, " or ".join(repr(item) for item in known), f"{option}={known[0]!r}")
+        return known[known.index(value)]
+
+    def _flag(self, option: str, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise self._bad(option, value, "True or False", f"{option}=True")
+        return value
 
     def _rate(self, value: object) -> Rate | None:
         if value is None:
             return None
         match = _RATE.fullmatch(value) if isinstance(value, str) else None
-        if match is None or int(match[1]) == 0:
+        if match is None:
             raise self._bad("rate", value, "starts per second, minute or hour", 'rate="50/s"')
         return Rate(count=int(match[1]), seconds=_SECONDS[match[2]])
 
     def _queue(self, value: object) -> str | None:
-        if value is None or (isinstance(value, str) and value):
-            return cast("str | None", value)
-        raise self._bad("queue", value, "the name of a queue", 'queue="gpu"')
+        if value is not None and (not isinstance(value, str) or not value):
+            raise self._bad("queue", value, "the name of a queue", 'queue="gpu"')
+        return value
+
+    # --- retries
+
+    def _backoff(self, value: object) -> Backoff:
+        if value is None:
+            return Backoff()
+        if isinstance(value, Backoff):
+            numbers: tuple[object, ...] = (value.initial, value.factor, value.maximum)
+            if all(is_number(number) and number >= 0 for number in numbers) and value.jitter in (True, False):
+                return value
+        elif is_number(value) and value >= 0:
+            return Backoff(initial=float(value), factor=1.0, maximum=float(value), jitter=False)
+        wanted = "a Backoff of numbers that are 0 or more, or seconds as a number"
+        raise self._bad("backoff", value, wanted, "backoff=Backoff(initial=0.5, maximum=10.0)")
+
+    def _errors(self, option: str, value: object) -> tuple[type[BaseException], ...]:
+        classes = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(item, type) and issubclass(item, BaseException) for item in classes):
+            raise self._bad(option, value, "an exception class, or a tuple of them", f"{option}=(ConnectionError,)")
+        return classes
+
+    def _policy(self, policy: object) -> object:
+        if policy is None:
+            return None
+        for option in ("retries", "backoff", "retry_on"):
+            value = self._options.get(option)
+            if value is not None:
+                raise self._bad(option, value, "left out beside retry=, which decides alone", f"retry={_POLICY}")
+        if isinstance(policy, type) or not all(callable(getattr(policy, n, None)) for n in ("stop", "wait", "retry")):
+            raise self._bad("retry", policy, "a tenacity policy", f"retry={_POLICY}")
+        hook = _hook_of(policy)
+        if hook is not None:
+            wanted = (
+                f"a tenacity policy without callbacks, and it has {hook}=: who watches runs is install(sinks=[...])"
+            )
+            raise self._bad("retry", policy, wanted, f"retry={_POLICY}")
+        return policy
 
 
-def _has_hooks(policy: object) -> bool:
-    """Whether a tenacity policy has a `before` or `after` of the user's own; its defaults do nothing."""
-    return any(
-        getattr(getattr(policy, name, None), "__name__", f"{name}_nothing") != f"{name}_nothing"
-        for name in ("before", "after")
-    )
+def close_coroutines(items: Iterable[object]) -> str | None:
+    """Close the coroutines among *items*, tasks that were called where they should be named; return one's name.
+
+    Left open they would only warn, far from the mistake, that nobody has awaited them.
+    """
+    called = None
+    for item in items:
+        if inspect.iscoroutine(item):
+            item.close()
+            called = called or item.__name__
+    return called
+
+
+def is_number(value: object) -> TypeIs[float]:
+    """Whether *value* is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _hook_of(policy: object) -> str | None:
+    """Return the callback of the user's own that a tenacity policy has; its own defaults do nothing."""
+    for name in ("before", "after", "before_sleep", "retry_error_callback"):
+        hook = getattr(policy, name, None)
+        if hook is not None and getattr(hook, "__name__", "") != f"{name}_nothing":
+            return name
+    return None

@@ -4,7 +4,8 @@
 """
 
 import functools
-from collections.abc import Callable, Coroutine
+import inspect
+from collections.abc import Coroutine
 from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 from .spec import TaskSpec
@@ -23,8 +24,8 @@ class Task(Generic[P, R_co]):
 
     def __init__(self, spec: TaskSpec) -> None:
         """Wrap the function of *spec*."""
-        self.spec = spec
         functools.update_wrapper(self, spec.fn)
+        self.spec = spec  # after what a callable object may bring along
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function itself."""
@@ -80,7 +81,7 @@ def From(task: Task[..., Coroutine[object, object, T]], /) -> T: ...
 def From(task: Task[..., T], /) -> T: ...
 @overload
 def From(task: str, /) -> Any: ...  # noqa: ANN401 - no type checker can know what a name stands for
-def From(task: "Callable[..., object] | str", /) -> object:
+def From(task: object, /) -> object:
     """Take the output of *task*, whatever the parameter is called; the task then comes first, without `after=`.
 
     As metadata, `order: Annotated[Order, From(clean)]`, or as a default, `order: Order = From(clean)`: the second is
@@ -96,8 +97,21 @@ def From(task: "Callable[..., object] | str", /) -> object:
         return Reference(task.spec)
     if isinstance(task, str):
         return Reference(task)
+    if inspect.iscoroutine(task):
+        # Of which task the parameter is, only `@task` knows; left open, it would only warn that nobody has awaited it.
+        task.close()
+        return Reference(f"{task.__name__}{_CALLED}")
     text = f"From() takes a task or its name, not {task!r}"
     raise TypeError(text)
+
+
+_CALLED = "()"
+
+
+def called_name(reference: TaskSpec | str) -> str | None:
+    """Return the name of the task that was called in `From(clean())`, where it should be named; else None."""
+    called = isinstance(reference, str) and reference.endswith(_CALLED)
+    return str(reference).removesuffix(_CALLED) if called else None
 
 
 Flow_co = TypeVar("Flow_co", covariant=True)
@@ -105,6 +119,8 @@ Flow_co = TypeVar("Flow_co", covariant=True)
 
 class Flow(tuple[object, ...]):
     """What flows to and from a task, as the mypy plugin writes it into types; never made at run time."""
+
+    __slots__ = ()
 
 
 class FlowTask(Task[P, R_co], Generic[P, R_co, Flow_co]):
