@@ -6,6 +6,7 @@ from typing import Final
 
 from ._chain_options import ChainOptions
 from ._coverage import Coverage
+from ._places import Places
 from ._text import closest, type_name
 from .declare import Registry, default_registry
 from .engines.base import RunRequest
@@ -27,6 +28,7 @@ class Blueprint:
         self.options = options
         self.source = source
         self.endpoints: list[Endpoint] = []
+        self.places = Places()
         self._name = name
         self._targets = targets
         self._plan: Plan | None = None

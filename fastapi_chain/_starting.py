@@ -1,20 +1,23 @@
 """How the requests to one endpoint become runs of its chain."""
 
-import asyncio
 from collections.abc import Mapping
-from contextvars import Context
-from typing import Any
+from contextvars import copy_context
+from functools import partial
+from typing import Final
 
-from fastapi import HTTPException, Request, Response
+from starlette.responses import Response
 
 from ._blueprint import Blueprint
-from ._fastapi import input_kinds, snapshot_scope
+from ._fastapi import api_routes, endpoint_ids, input_kinds, snapshot_scope
+from .engines.base import RunRequest
+from .errors import QueueFull
 from .run import Run
 from .web.call import Call, Start
 from .web.endpoint import Endpoint
+from .web.problem import Refusal, handle_refusals
 from .web.promised import PromisedRun
 
-_RETRY_AFTER = 1
+RETRY_AFTER: Final = 1.0
 """Seconds after which a client may try again when the queue is full."""
 
 
@@ -25,7 +28,6 @@ class Starting:
         """Start runs of *blueprint*; its endpoint is set once it is wrapped."""
         self._blueprint = blueprint
         self.endpoint: Endpoint | None = None
-        self.wants_run = False
 
     @property
     def start_at(self) -> Start:
@@ -37,50 +39,54 @@ class Starting:
 
         Raises:
             InvalidChain: Something is wrong with the chain.
-            HTTPException: 429, the queue is full.
+            Refusal: 429, the queue is full.
         """
         blueprint = self._blueprint
         if not blueprint.checked:
-            self._learn(call.request)
+            self._learn(call)
             blueprint.plan()
         limit = blueprint.options.max_pending
-        if limit is not None and call.engine.pending(blueprint.name) >= limit:
-            detail = f"{limit} runs of chain {blueprint.name!r} are waiting or running; try again later"
-            raise HTTPException(429, detail, headers={"Retry-After": str(_RETRY_AFTER)})
-        if self.wants_run:
-            call.run = Run(PromisedRun(chain=blueprint.name))
+        if limit is not None:
+            call.place = blueprint.places.get(limit, partial(call.engine.pending, blueprint.name))
+            if call.place is None:
+                full = QueueFull(chain=blueprint.name, max_pending=limit, retry_after=RETRY_AFTER)
+                handle_refusals(call.request.scope)
+                raise Refusal(429, "chain-busy", full.problem(), {"Retry-After": f"{RETRY_AFTER:.0f}"})
 
-    def _learn(self, request: Request) -> None:
-        """Take from the route what only FastAPI knows about the endpoint."""
-        route: Any = request.scope.get("route")
-        if self.endpoint is not None and hasattr(route, "dependant"):
-            self.endpoint.kinds = input_kinds(route.dependant)
-            self.endpoint.route = f"{request.method} {route.path}"
+    def _learn(self, call: Call) -> None:
+        """Take from its route what only FastAPI knows about the endpoint."""
+        endpoint = self._wrapped
+        for route in api_routes(call.request.app):
+            if id(endpoint.wrapper) in endpoint_ids(route.endpoint):
+                endpoint.kinds = input_kinds(route.dependant)
+                endpoint.route = f"{route.methods[0]} {route.path}"
 
-    def make(self, call: Call, values: Mapping[str, object], result: object, context: Context) -> bool:
-        """Make the run of *call* from what its endpoint was given and has returned; return whether it wants one."""
-        blueprint = self._blueprint
-        promised = None if call.run is None else call.run._backend  # noqa: SLF001 - the window is ours
-        if isinstance(promised, PromisedRun) and promised.discarded:
-            return False
+    @property
+    def _wrapped(self) -> Endpoint:
         assert self.endpoint is not None, "no request comes in before the endpoint is wrapped"
-        if self.endpoint.returns is not None and not isinstance(result, Response):
-            values = {**values, self.endpoint.returns: result}
-        request = blueprint.request(self.endpoint, values)
+        return self.endpoint
+
+    def promise(self) -> Run:
+        """Return the run that the endpoint is given."""
+        return Run(PromisedRun(chain=self._blueprint.name))
+
+    def order(self, call: Call, values: Mapping[str, object], result: object) -> RunRequest | None:
+        """Return what the run of *call* is made from; None if its endpoint wants none."""
+        if call.promised is not None and discarded(call.promised):
+            return None
+        endpoint = self._wrapped
+        if endpoint.returns is not None and not isinstance(result, Response):
+            values = {**values, endpoint.returns: result}
+        request = self._blueprint.request(endpoint, values)
         request.app = call.request.app
-        request.context = context
-        request.window = call.run
+        request.context = copy_context()
+        request.window = call.promised
         if request.plan.injects:
             request.request_scope = snapshot_scope(call.request.scope)
-        call.run = call.engine.take(request)
-        return True
+        return request
 
-    def launch(self, call: Call) -> "asyncio.Task[None]":
-        """Start the run of *call*."""
-        assert call.run is not None, "it was made when the endpoint returned"
-        return call.engine.start(call.run)
 
-    def drop(self, call: Call) -> None:
-        """Forget the run of *call*."""
-        if call.made and call.run is not None:
-            call.engine.drop(call.run)
+def discarded(run: Run) -> bool:
+    """Whether the endpoint has refused the run that it was promised."""
+    promised = run._backend  # noqa: SLF001 - the window is ours
+    return isinstance(promised, PromisedRun) and promised.discarded

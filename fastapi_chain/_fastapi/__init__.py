@@ -12,7 +12,7 @@ Importing this package does not import FastAPI. It supports every FastAPI from 0
 function that knows says so.
 """
 
-from .commit import commits_before_response, on_endpoint_exit, on_request_end
+from .commit import commits_before_response, follow
 from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, read_call, read_params
 from .markers import injection_marker, is_injected
 from .outermost import wrap_app
@@ -30,12 +30,11 @@ __all__ = [
     "commits_before_response",
     "endpoint_ids",
     "fastapi_version",
+    "follow",
     "injection_marker",
     "input_kinds",
     "is_injected",
     "kind_of",
-    "on_endpoint_exit",
-    "on_request_end",
     "overrides_of",
     "read_call",
     "read_params",

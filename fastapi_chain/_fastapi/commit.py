@@ -8,65 +8,101 @@ So there are two ways to begin after the commit: before 0.118 a background task;
 encloses all dependencies, those of app, router and route included.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from functools import cache
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from .parts import unexpected, version_numbers
 
-OnExit = Callable[[BaseException | None], Awaitable[None]]
-"""Learns with which exception, if any, something ended. It cannot stop the exception."""
-
 _CLOSES_LAST: Final = (0, 118)
+
+
+class Follower(Protocol):
+    """Follows a request to its end."""
+
+    def fail(self, error: BaseException) -> None:
+        """Something of the request has ended with *error*, whatever becomes of that; it may be said more than once."""
+
+    def end(self, error: BaseException | None) -> Awaitable[None]:
+        """The request is over, and *error* leaves its routes."""
 
 
 @cache
 def commits_before_response() -> bool:
     """Tell whether the dependencies of a request are closed before its response is sent.
 
-    If so, start runs in a background task: it does not run if anything failed. If not, use `on_request_end`.
+    If so, start runs in a background task: it does not run if anything failed. If not, use `follow`.
     """
     return version_numbers() < _CLOSES_LAST
 
 
-def on_request_end(scope: Mapping[str, Any], callback: OnExit) -> None:
-    """Let *callback* run when the request is over: response sent, background tasks run, all dependencies closed.
+def follow(scope: Mapping[str, Any], follower: Follower) -> None:
+    """Tell *follower* when the request is over: response sent, background tasks run, all dependencies closed.
 
-    It learns of exceptions that leave the app's routes: of those raised in background tasks and at the exit of
-    dependencies. An exception that was turned into a response it does not see: ask `on_endpoint_exit` as well.
+    It also learns of the exceptions that nobody outside hears of: a handler may turn that of an endpoint, of the validation of its
+    response or of `Depends(scope="function")` into a response, and a dependency may swallow that of another one.
 
-    Only where `commits_before_response()` is False.
+    Call it when all dependencies are open, and only where `commits_before_response()` is False.
 
     Args:
         scope: The scope of the request, as the endpoint sees it.
-        callback: Awaited in the task of the request.
+        follower: It cannot stop an exception.
 
     Raises:
-        ChainError: FastAPI keeps its stack elsewhere.
+        ChainError: FastAPI keeps its stacks elsewhere.
     """
-    _push(scope, "fastapi_middleware_astack", callback)
+    stack = _stack(scope, "fastapi_inner_astack")
+    # Dependencies with `scope="function"` have a stack of their own since 0.121.
+    _stand_between(scope.get("fastapi_function_astack"), follower)
+    if len(getattr(stack, "_exit_callbacks", "?")) == 0:
+        # Most requests have nothing to close: then the end of this stack is the end of all.
+        stack.push_async_exit(_End(follower))
+    else:
+        _stand_between(stack, follower)
+        stack.push(_Failure(follower))
+        _stack(scope, "fastapi_middleware_astack").push_async_exit(_End(follower))
 
 
-def on_endpoint_exit(scope: Mapping[str, Any], callback: OnExit) -> None:
-    """Let *callback* run when the response has been sent, before the request's dependencies are closed.
+class _Exit:
+    """A callback of a stack; as an object with the right method, it is pushed more quickly than a function."""
 
-    It learns of the exceptions of everything from here to there: the endpoint, the validation of its response,
-    dependencies with `scope="function"`, the sending and the background tasks; even of those that a handler turns into
-    a response afterwards.
+    __slots__ = ("_follower",)
 
-    Arguments, errors and condition as for `on_request_end`.
-    """
-    _push(scope, "fastapi_inner_astack", callback)
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
 
 
-def _push(scope: Mapping[str, Any], key: str, callback: OnExit) -> None:
+class _End(_Exit):
+    """What stands outermost."""
+
+    __slots__ = ()
+
+    def __aexit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> Awaitable[None]:
+        return self._follower.end(error)
+
+
+class _Failure(_Exit):
+    """What stands further in."""
+
+    __slots__ = ()
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        if error is not None:
+            self._follower.fail(error)
+
+
+def _stand_between(stack: AsyncExitStack | None, follower: Follower) -> None:
+    """Stand between any two callbacks of *stack*: an exception of the inner one may be swallowed by the outer one."""
+    # No public way leads there. Where there are less than two, which is most often, there is no need.
+    callbacks = getattr(stack, "_exit_callbacks", ())
+    for at in range(len(callbacks) - 1, 0, -1):
+        callbacks.insert(at, (True, _Failure(follower).__exit__))
+
+
+def _stack(scope: Mapping[str, Any], key: str) -> AsyncExitStack:
     stack = scope.get(key)
     if not isinstance(stack, AsyncExitStack):
         raise unexpected(f"the scope of a request has no {key!r}")
-
-    async def leave(_type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
-        await callback(error)
-
-    stack.push_async_exit(leave)
+    return stack

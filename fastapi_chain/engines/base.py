@@ -27,6 +27,10 @@ class RunRequest:
     """The context variables that its tasks see; None: those of whoever starts it."""
     counted: bool = False
     """Whether it counts as pending: only where there is a limit or a key is the engine to keep account of it."""
+    delay: float | None = None
+    """Seconds until it may begin; durable engines only."""
+    priority: int | None = None
+    """Runs with a lower number begin first; durable engines only."""
     window: Run | None = None
     """The `Run` that the endpoint holds already; None: a new one is made."""
 
@@ -48,8 +52,14 @@ class Engine(Protocol):
         A run that is taken is either started or dropped, once for each time it was taken.
         """
 
-    def start(self, run: Run) -> "asyncio.Task[None]":
-        """Start *run* at once, as a task of the running loop; one that has started already is left alone."""
+    def start(self, run: Run, request: RunRequest | None = None) -> "asyncio.Task[None]":
+        """Start *run* at once, as a task of the running loop; one that has started already is left alone.
+
+        Args:
+            run: What `take` has returned.
+            request: What it was asked for here. Where several have taken one run, it is made from the one that starts it: the others
+                may come to nothing, and what they have stored with them.
+        """
 
     def drop(self, run: Run) -> None:
         """Forget *run*, unless somebody else has taken it as well."""

@@ -83,10 +83,14 @@ class MemoryEngine:
         window._backend = live  # noqa: SLF001 - the window is ours
         return window
 
-    def start(self, run: Run) -> "asyncio.Task[None]":
+    def start(self, run: Run, request: RunRequest | None = None) -> "asyncio.Task[None]":
         """Start *run* at once, as a task of the running loop that the engine holds on to."""
         live = live_of(run)
-        return live.task or self._start(live)
+        if live.task is not None:
+            return live.task
+        if request is not None and request is not live.request:
+            live.serve(request)
+        return self._start(live)
 
     def _start(self, live: LiveRun) -> "asyncio.Task[None]":
         context = copy_context() if live.request.context is None else live.request.context

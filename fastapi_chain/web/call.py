@@ -1,4 +1,4 @@
-"""One request to an endpoint that starts a chain: from the first dependency to the verdict.
+"""One request to an endpoint that starts a chain: from its endpoint to the verdict.
 
 A run begins when the request is over and committed. Three witnesses tell: the endpoint must have returned, FastAPI's stacks must have
 closed without an exception, and the status must be below 400.
@@ -6,142 +6,193 @@ closed without an exception, and the status must be below 400.
 
 import asyncio
 from collections.abc import Mapping
-from contextvars import Context, copy_context
 from typing import Final, Literal, Protocol
 
 from starlette.background import BackgroundTask, BackgroundTasks
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from fastapi_chain._fastapi import commits_before_response, on_endpoint_exit, on_request_end
-from fastapi_chain.engines.base import Engine
-from fastapi_chain.engines.here import engine_here
+from fastapi_chain._fastapi import commits_before_response, follow
+from fastapi_chain._places import Place
+from fastapi_chain.engines.base import Engine, RunRequest
+from fastapi_chain.engines.here import default_engine
 from fastapi_chain.run import Run
 
 SLOT: Final = "fastapi_chain"
-"""Where in a request's scope the middleware of `install` leaves the list of its calls."""
+"""Where in a request's scope the middleware of `install` leaves its `Slot`."""
 
 ERROR: Final = 400
 """From this status on, a request has failed and starts nothing."""
+
+COMMITS_FIRST: Final = commits_before_response()
+"""Whether dependencies are closed before the response is sent: FastAPI before 0.118."""
 
 Start = Literal["commit", "response"]
 """When a run begins."""
 
 
+class Slot:
+    """What the middleware of `install` knows of one request."""
+
+    __slots__ = ("calls", "engine")
+
+    def __init__(self, engine: Engine) -> None:
+        """Let the runs of this request run on *engine*."""
+        self.engine = engine
+        self.calls: list[Call] = []
+
+
 class Starter(Protocol):
     """What a call needs of its chain."""
 
-    start_at: Start
-    """`commit` or `response`."""
+    @property
+    def start_at(self) -> Start:
+        """When its runs begin."""
 
     def open(self, call: "Call") -> None:
-        """A request has come in; raise what must stop it before its endpoint runs."""
+        """The endpoint is about to run; raise what must stop it."""
 
-    def make(self, call: "Call", values: Mapping[str, object], result: object, context: Context) -> bool:
-        """The endpoint has returned: make the run of the call; return whether there is one."""
+    def promise(self) -> Run:
+        """Return the run that the endpoint is given: it does not exist yet."""
 
-    def launch(self, call: "Call") -> "asyncio.Task[None]":
-        """Start the run of the call."""
-
-    def drop(self, call: "Call") -> None:
-        """The request starts nothing."""
+    def order(self, call: "Call", values: Mapping[str, object], result: object) -> RunRequest | None:
+        """Return what the run of *call* is made from, now that its endpoint has returned; None if it wants none."""
 
 
 class Call:
     """One request, as its chain sees it."""
 
-    __slots__ = ("_failed", "_status", "_task", "background", "engine", "made", "request", "response", "run", "slot", "starter")
+    __slots__ = (
+        "_background",
+        "_failed",
+        "_order",
+        "_over",
+        "_response",
+        "_starter",
+        "_task",
+        "engine",
+        "place",
+        "promised",
+        "request",
+        "run",
+        "slot",
+    )
 
-    def __init__(self, starter: Starter, request: Request, response: Response, background: BackgroundTasks | None) -> None:
+    def __init__(
+        self, starter: Starter, request: HTTPConnection, response: Response, background: BackgroundTasks | None
+    ) -> None:
         """Watch *request* from here on.
 
         Args:
             starter: The chain.
             request: The request.
-            response: FastAPI's own, in which the endpoint may set a status.
-            background: The request's background tasks, where the run begins there.
+            response: FastAPI's own, in which endpoint and dependencies may set a status.
+            background: The request's background tasks, where the run begins or ends there.
+
+        Raises:
+            InvalidChain: Something is wrong with the chain.
+            Refusal: The request must not reach its endpoint.
         """
-        self.starter = starter
         self.request = request
-        self.response = response
-        self.background = background
-        self.engine: Engine = engine_here()
+        self.slot: Slot | None = request.scope.get(SLOT)
+        self.engine: Engine = default_engine if self.slot is None else self.slot.engine
+        self.promised: Run | None = None
+        """The run that the endpoint was given."""
         self.run: Run | None = None
-        self.made = False  # the endpoint has returned, and there is a run to start
-        self.slot: list[Call] | None = request.scope.get(SLOT)
+        """The run, as soon as it exists."""
+        self.place: Place | None = None
+        """The place that becomes the run, where their number is limited."""
+        self._starter = starter
+        self._response = response
+        self._background = background
+        self._order: RunRequest | None = None
         self._failed = False
-        self._status = 0
+        self._over = False
         self._task: asyncio.Task[None] | None = None
         if self.slot is not None:
-            self.slot.append(self)
-        if not commits_before_response():
-            on_endpoint_exit(request.scope, self._leave)
-            on_request_end(request.scope, self._end)
+            self.slot.calls.append(self)
+        if not COMMITS_FIRST:
+            follow(request.scope, self)
+        starter.open(self)
 
-    @property
-    def watched(self) -> bool:
-        """Whether the end of the request is seen whatever happens; before FastAPI 0.118 only a runtime sees it."""
-        return self.slot is not None or not commits_before_response()
+    # --- while the endpoint runs, perhaps in a thread
 
-    # --- while the request goes on
+    def promise(self) -> Run:
+        """Return the run that will be, for the endpoint."""
+        self.promised = self._starter.promise()
+        return self.promised
 
-    def returned(self, values: Mapping[str, object], result: object) -> object:
-        """Take note that the endpoint has returned *result*; return what to answer.
+    def returned(self, values: Mapping[str, object], result: object) -> None:
+        """Take note that the endpoint was given *values* and has returned *result*.
 
-        Called in the endpoint's own context, which may be a thread's.
+        Call it in the endpoint's own context: that is what its tasks see.
         """
-        self._status = self._status_of(result)
-        if self._status < ERROR:
-            self.made = self.starter.make(self, values, result, copy_context())
-        if self.background is not None:
-            self._join_background(result)
-        return result
+        if self._status(result) < ERROR:
+            self._order = self._starter.order(self, values, result)
+            if self._background is not None:
+                self._attach(self._background, result)
 
-    def _join_background(self, result: object) -> None:
-        """Begin as the first of the request's background tasks; without a runtime, let the last one wait for the run."""
-        assert self.background is not None, "asked for when the endpoint was registered"
-        first = BackgroundTask(self._respond)
-        last = [BackgroundTask(self._wait)] if self.slot is None else []
-        if isinstance(result, Response) and result.background is not None:
-            # FastAPI drops its own background tasks for those of a response that brings some.
-            result.background = BackgroundTasks([first, *self.background.tasks, result.background, *last])
-        else:
-            self.background.tasks[:] = [first, *self.background.tasks, *last]
-
-    async def _respond(self) -> None:
-        """The response is out."""
-        if self.made and (self.starter.start_at == "response" or self.slot is None):
-            self._task = self.starter.launch(self)
-
-    async def _wait(self) -> None:
-        if self._task is not None:
-            await self._task
-
-    def _status_of(self, result: object) -> int:
-        """Return the status of the response, as far as the endpoint and its route say."""
+    def _status(self, result: object) -> int:
+        """Return the status of the response, as far as endpoint, dependencies and route say."""
         if isinstance(result, Response):
             return result.status_code
         declared: int | None = getattr(self.request.scope.get("route"), "status_code", None)
-        return self.response.status_code or declared or 200
+        return self._response.status_code or declared or 200
 
-    # --- when it is over
+    def _attach(self, background: BackgroundTasks, result: object) -> None:
+        """Have ourselves called when the response is out, before and after the user's background tasks."""
+        first = [BackgroundTask(self._begin)] if self._starter.start_at == "response" else []
+        last = [BackgroundTask(self._close)] if COMMITS_FIRST and self.slot is None else []
+        if isinstance(result, Response) and result.background is not None:
+            # For a response with a background task of its own, FastAPI drops all others.
+            result.background = BackgroundTasks([*first, result.background, *last])
+        else:
+            background.tasks[:] = [*first, *background.tasks, *last]
 
-    async def _leave(self, error: BaseException | None) -> None:
-        self._failed |= error is not None
+    # --- when it is over, on the loop
 
-    async def _end(self, error: BaseException | None) -> None:
-        """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
-        self._failed |= error is not None
-        if self.slot is None:
-            task = self.finish(failed=False)
-            if task is not None:
-                await task
+    def claim(self) -> Run | None:
+        """Make the run, if there is to be one: somebody is about to hear of it."""
+        order = self._order
+        if self.run is None and order is not None and not self._failed:
+            place = self.place
+            self.run = self.engine.take(order) if place is None else place.become(lambda: self.engine.take(order))
+        return self.run
 
     def finish(self, *, failed: bool) -> "asyncio.Task[None] | None":
         """The request is over: start the run if it has earned it; return its task."""
-        if self._task is None:
-            if self.made and not failed and not self._failed:
-                self._task = self.starter.launch(self)
-            else:
-                self.starter.drop(self)
+        if not self._over:
+            self._over = True
+            if self._task is None and not failed and not self._failed:
+                self._launch()
+            elif self._task is None and self.run is not None:
+                self.engine.drop(self.run)
+            if self.place is not None:
+                self.place.free()
         return self._task
+
+    def _launch(self) -> None:
+        run = self.claim()
+        if run is not None:
+            self._task = self.engine.start(run, self._order)
+
+    async def _begin(self) -> None:
+        """The response is out."""
+        if self._task is None and not self._failed:
+            self._launch()
+
+    async def _close(self) -> None:
+        """The request is over, and nobody else says so."""
+        task = self.finish(failed=False)
+        if task is not None:
+            await task
+
+    def fail(self, _error: BaseException) -> None:
+        """Something has gone wrong that may show nowhere else."""
+        self._failed = True
+
+    async def end(self, error: BaseException | None) -> None:
+        """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
+        self._failed |= error is not None
+        if self.slot is None:
+            await self._close()

@@ -1,30 +1,32 @@
 """The endpoint decorator: the user's function, wrapped so that FastAPI tells us about the request.
 
-The wrapper has the same signature, except for one more parameter, a dependency of ours, and without `run: Run`, which is not
-FastAPI's to give. Called without that dependency, in a unit test, it is the plain function.
+The wrapper has the same signature, except for a few more parameters, in which FastAPI hands us objects of the request, and without
+`run: Run`, which is not FastAPI's to give. Called without them, in a unit test, it is the plain function.
 """
 
+import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
-from fastapi import BackgroundTasks, Depends, Request, Response
+from fastapi import BackgroundTasks, Depends, Request, Response, WebSocket
+from starlette.background import BackgroundTasks as StarletteBackgroundTasks
+from starlette.requests import HTTPConnection
+from starlette.responses import Response as StarletteResponse
+from starlette.routing import get_name
 
-from fastapi_chain._fastapi import InputKind, commits_before_response, input_kinds, read_call
-from fastapi_chain._signature import is_async, is_generator, resolved_signature, strip_annotated, underlying
+from fastapi_chain._fastapi import InputKind, input_kinds, kind_of, read_call
+from fastapi_chain._signature import resolved_signature, strip_annotated
 from fastapi_chain.declare import source_of
 from fastapi_chain.errors import DeclarationError, StreamingEndpoint
 from fastapi_chain.run import Run
-from fastapi_chain.spec import EMPTY, EndpointSpec, Source
+from fastapi_chain.spec import EndpointSpec, Source
 
-from .call import Call, Starter
+from .call import COMMITS_FIRST, Call, Starter
 
 F = TypeVar("F", bound=Callable[..., object])
-
-_OURS: Final = "fastapi_chain_call"
-"""The name of our parameter; nobody else's."""
 
 _GIVEN: Final[frozenset[InputKind]] = frozenset({"data", "dependency"})
 """The parameters of an endpoint that outlive the request."""
@@ -65,7 +67,8 @@ class Endpoint:
         return EndpointSpec(source=self.source, route=self.route, gives=gives, returns=self.returns, closed=closed)
 
 
-_wrapped: "WeakKeyDictionary[Callable[..., object], Endpoint]" = WeakKeyDictionary()
+_wrapped: "WeakSet[Any]" = WeakSet()
+"""Every wrapper there is."""
 
 
 def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, object]) -> tuple[F, Endpoint]:
@@ -73,115 +76,191 @@ def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, o
 
     Raises:
         StreamingEndpoint: It is a generator.
-        DeclarationError: It starts a chain already, or has an annotation that nobody can resolve.
+        DeclarationError: It starts a chain already, is for WebSockets, or has an annotation that nobody can resolve.
     """
     source = source_of(fn)
-    if is_generator(fn):
+    kind = kind_of(fn)
+    if kind.endswith("generator"):
         raise StreamingEndpoint(endpoint=source)
+    signature = resolved_signature(fn, namespace)
+    _refuse(fn, signature, source)
+    wiring = _wire(signature, in_background=COMMITS_FIRST or starter.start_at == "response")
+    wrapper = (_async_wrapper if kind == "coroutine" else _sync_wrapper)(fn, starter, wiring)
+    _dress(wrapper, fn, wiring.signature)
+    endpoint = Endpoint(
+        fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name
+    )
+    _wrapped.add(wrapper)
+    return cast("F", wrapper), endpoint
+
+
+def _refuse(fn: object, signature: inspect.Signature, source: Source) -> None:
+    """Refuse what cannot work."""
     if any(layer in _wrapped for layer in _layers(fn)):
         raise DeclarationError(
             what=f"Endpoint {source.name!r} has two @chain decorators; it can start one chain.",
             rows=(("declared at", source.at),),
             fixes=("name all targets in one: @chain(save, notify)",),
         )
-    signature = resolved_signature(fn, namespace)
-    _resolved(signature, source)
-    runs = [name for name, p in signature.parameters.items() if strip_annotated(p.annotation)[0] is Run]
-    wrapper = (_async_wrapper if is_async(fn) else _sync_wrapper)(fn, tuple(runs))
-    _dress(wrapper, fn, _extended(signature, starter, runs), source.name)
-    endpoint = Endpoint(
-        fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name
-    )
-    _wrapped[wrapper] = endpoint
-    return cast("F", wrapper), endpoint
-
-
-def _layers(fn: object) -> "list[Callable[..., object]]":
-    """Return *fn* and what it wraps."""
-    layers: list[Callable[..., object]] = []
-    while inspect.isfunction(fn):
-        layers.append(fn)
-        fn = getattr(fn, "__wrapped__", None)
-    return layers
-
-
-def _resolved(signature: inspect.Signature, source: Source) -> None:
-    """Refuse annotations that are still strings: FastAPI would take the parameter for one of the query."""
     for name, parameter in signature.parameters.items():
-        if isinstance(parameter.annotation, str):
+        plain = strip_annotated(parameter.annotation)[0]
+        if isinstance(plain, str):
+            # FastAPI would take it for a parameter of the query.
             raise DeclarationError(
-                what=f"Endpoint {source.name!r} annotates {name!r} as {parameter.annotation!r}, a name that is not known here.",
+                what=f"Endpoint {source.name!r} annotates {name!r} as {plain!r}, a name that is not known here.",
                 rows=(("declared at", source.at),),
                 fixes=("define or import it above the endpoint",),
             )
+        if _is_a(plain, WebSocket):
+            raise DeclarationError(
+                what=f"Endpoint {source.name!r} is for WebSockets, which have no end that a chain could wait for.",
+                rows=(("declared at", source.at),),
+                fixes=("start a run where it is due: await chain(...).start(...)",),
+            )
 
 
-def _extended(signature: inspect.Signature, starter: Starter, runs: list[str]) -> inspect.Signature:
-    """Return *signature* as FastAPI shall see it."""
-    parameters = [p for p in signature.parameters.values() if p.name not in runs]
-    ours = inspect.Parameter(
-        _OURS, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[Call, Depends(_opener(starter))]
-    )
-    at = len(parameters)
-    if parameters and parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
-        at -= 1
-    parameters.insert(at, ours)
+def _layers(fn: object) -> Iterator[object]:
+    """Yield *fn* and all that it wraps, as far as it is made of functions and partials."""
+    while inspect.isfunction(fn) or isinstance(fn, functools.partial):
+        yield fn
+        fn = fn.func if isinstance(fn, functools.partial) else getattr(fn, "__wrapped__", None)
+
+
+def _is_a(annotation: object, cls: type[object]) -> bool:
+    """Whether FastAPI takes a parameter with this annotation for a *cls*."""
+    return isinstance(annotation, type) and issubclass(annotation, cls)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# What FastAPI hands us
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Tap:
+    """The parameter in which FastAPI hands over one object of the request."""
+
+    name: str
+    """Its name."""
+    ours: bool
+    """Whether it is one that we have added."""
+
+    def draw(self, given: dict[str, Any]) -> Any:  # noqa: ANN401 - what FastAPI has put there
+        """Return the object; take it out of *given* if the endpoint does not want it."""
+        return given.pop(self.name, None) if self.ours else given.get(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """How a request gets to us through the parameters of its endpoint."""
+
+    signature: inspect.Signature
+    """The signature that FastAPI reads."""
+    request: _Tap
+    response: _Tap
+    background: _Tap | None
+    """The request's background tasks, where we need them."""
+    runs: tuple[str, ...]
+    """The endpoint's parameters of type `Run`."""
+
+
+async def _connection(connection: HTTPConnection) -> HTTPConnection:
+    """Hand over the request of an endpoint that takes an `HTTPConnection` itself: FastAPI fills only one in a function."""
+    return connection
+
+
+def _wire(signature: inspect.Signature, *, in_background: bool) -> _Wiring:
+    """Extend *signature* by what we need.
+
+    A parameter costs nothing where a dependency of ours would cost a sixth of a small request. FastAPI fills only one parameter of each
+    kind in a function, so where the user has one, we look at that. The request itself must come in a parameter of ours: it tells
+    FastAPI's call from one by hand. Almost nobody takes an `HTTPConnection`.
+    """
+    users = {name: strip_annotated(p.annotation)[0] for name, p in signature.parameters.items()}
+    added: dict[str, object] = {}
+
+    def own(name: str, annotation: object) -> _Tap:
+        added[f"fastapi_chain_{name}"] = annotation
+        return _Tap(f"fastapi_chain_{name}", ours=True)
+
+    def tap(name: str, cls: type[object], annotation: object) -> _Tap:
+        taken = [user for user, plain in users.items() if _is_a(plain, cls)]
+        # FastAPI fills the last of them.
+        return _Tap(taken[-1], ours=False) if taken else own(name, annotation)
+
+    connects = any(_is_a(p, HTTPConnection) and not _is_a(p, Request) for p in users.values())
+    request = own("request", Annotated[HTTPConnection, Depends(_connection)] if connects else HTTPConnection)
+    response = tap("response", StarletteResponse, Response)
+    background = tap("background", StarletteBackgroundTasks, BackgroundTasks) if in_background else None
+    runs = tuple(name for name, plain in users.items() if plain is Run)
+    return _Wiring(_extended(signature, added, runs), request, response, background, runs)
+
+
+def _extended(signature: inspect.Signature, added: Mapping[str, object], gone: tuple[str, ...]) -> inspect.Signature:
+    """Return *signature* with more parameters, and without those that are *gone*."""
+    parameters = [p for p in signature.parameters.values() if p.name not in gone]
+    at = len(parameters) - any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    parameters[at:at] = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation) for name, annotation in added.items()
+    ]
     return signature.replace(parameters=parameters)
 
 
-def _opener(starter: Starter) -> Callable[..., Awaitable[Call]]:
-    """Return the dependency that makes the call; it asks FastAPI for no more than it needs."""
-
-    async def open_call(request: Request, response: Response) -> Call:
-        call = Call(starter, request, response, None)
-        starter.open(call)
-        return call
-
-    async def open_call_in_background(request: Request, response: Response, background: BackgroundTasks) -> Call:
-        call = Call(starter, request, response, background)
-        starter.open(call)
-        return call
-
-    in_background = starter.start_at == "response" or commits_before_response()
-    return open_call_in_background if in_background else open_call
+# ----------------------------------------------------------------------------------------------------------------------
+# The wrapper
+# ----------------------------------------------------------------------------------------------------------------------
 
 
-def _async_wrapper(fn: Callable[..., object], runs: tuple[str, ...]) -> Callable[..., object]:
+def _async_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> Callable[..., object]:
+    marker = wiring.request.name
+
     async def wrapper(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the user's arguments
-        call: Call | None = kwargs.pop(_OURS, None)
-        if call is None:
-            return await fn(*args, **kwargs)  # type: ignore[misc]  # an async function
-        result = await fn(*args, **kwargs, **dict.fromkeys(runs, call.run))  # type: ignore[misc]  # an async function
-        return call.returned(kwargs, result)
+        if marker not in kwargs:
+            return await fn(*args, **kwargs)
+        call = _open(starter, wiring, kwargs)
+        result = await (fn(**kwargs, **_promises(call, wiring)) if wiring.runs else fn(**kwargs))
+        call.returned(kwargs, result)
+        return result
 
     return wrapper
 
 
-def _sync_wrapper(fn: Callable[..., object], runs: tuple[str, ...]) -> Callable[..., object]:
+def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> Callable[..., object]:
     # Sync as the user's own, so that FastAPI runs it in a thread and a direct call gives the value.
+    marker = wiring.request.name
+
     def wrapper(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the user's arguments
-        call: Call | None = kwargs.pop(_OURS, None)
-        if call is None:
+        if marker not in kwargs:
             return fn(*args, **kwargs)
-        result = fn(*args, **kwargs, **dict.fromkeys(runs, call.run))
-        return call.returned(kwargs, result)
+        call = _open(starter, wiring, kwargs)
+        result = fn(**kwargs, **_promises(call, wiring)) if wiring.runs else fn(**kwargs)
+        call.returned(kwargs, result)
+        return result
 
     return wrapper
 
 
-def _dress(wrapper: Callable[..., object], fn: Callable[..., object], signature: inspect.Signature, name: str) -> None:
+def _open(starter: Starter, wiring: _Wiring, given: dict[str, Any]) -> Call:
+    """Take from *given* what is ours, and begin a call."""
+    background = None if wiring.background is None else wiring.background.draw(given)
+    return Call(starter, wiring.request.draw(given), wiring.response.draw(given), background)
+
+
+def _promises(call: Call, wiring: _Wiring) -> dict[str, Run]:
+    return dict.fromkeys(wiring.runs, call.promise())
+
+
+def _dress(wrapper: Callable[..., object], fn: Callable[..., object], signature: inspect.Signature) -> None:
     """Make *wrapper* look like *fn*."""
-    named = fn if hasattr(fn, "__name__") else underlying(fn)
-    for attribute in ("__module__", "__qualname__", "__doc__"):
-        setattr(wrapper, attribute, getattr(named, attribute, None))
-    wrapper.__name__ = name
+    functools.update_wrapper(wrapper, fn)
+    # Partials and callable objects have no name; FastAPI gives routes and operations this one.
+    wrapper.__name__ = get_name(fn)
     # An explicit signature wins everywhere: FastAPI takes it as it is, with the annotations resolved in the user's module.
     wrapper.__signature__ = signature  # type: ignore[attr-defined]  # the protocol of inspect.signature
-    wrapper.__wrapped__ = fn  # type: ignore[attr-defined]  # the protocol of functools.wraps
-    wrapper.__annotations__ = {p.name: p.annotation for p in signature.parameters.values() if p.annotation is not EMPTY}
+    annotations = {p.name: p.annotation for p in signature.parameters.values() if p.annotation is not p.empty}
+    wrapper.__annotations__ = annotations
 
 
 def _is_response(annotation: object) -> bool:
     """Whether the endpoint says that it returns a response, of which no task could make anything."""
-    plain = get_origin(annotation) or annotation
-    return isinstance(plain, type) and issubclass(plain, Response)
+    return _is_a(get_origin(annotation) or annotation, StarletteResponse)

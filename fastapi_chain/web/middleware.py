@@ -3,7 +3,10 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
-from .call import ERROR, SLOT, Call
+from fastapi_chain.engines.base import Engine
+from fastapi_chain.engines.here import default_engine
+
+from .call import ERROR, SLOT, Call, Slot
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -14,6 +17,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 class Host(Protocol):
     """What the layer needs of the runtime."""
+
+    @property
+    def engine(self) -> Engine:
+        """Where runs run while the app is up."""
 
     @property
     def running(self) -> bool:
@@ -27,6 +34,30 @@ class Host(Protocol):
 
     def headers(self, call: Call) -> list[tuple[bytes, bytes]]:
         """Return what a response that starts a run says about it."""
+
+
+class Exchange(Slot):
+    """One request and its response."""
+
+    __slots__ = ("_headers", "_send", "status")
+
+    def __init__(self, engine: Engine, headers: Callable[[Call], list[tuple[bytes, bytes]]], send: Send) -> None:
+        """Send the response to *send*, with *headers* about each of its runs."""
+        super().__init__(engine)
+        self.status = 500  # until there is a response
+        self._headers = headers
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.calls and self.status < ERROR:
+                message = {**message, "headers": [*message.get("headers", ()), *self._about_runs()]}
+        await self._send(message)
+
+    def _about_runs(self) -> list[tuple[bytes, bytes]]:
+        return [pair for call in self.calls if call.claim() is not None for pair in self._headers(call)]
 
 
 class Middleware:
@@ -48,27 +79,20 @@ class Middleware:
             await self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        calls: list[Call] = []
-        scope[SLOT] = calls
-        status = 500
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if calls and status < ERROR:
-                    extra = [pair for call in calls if call.made for pair in self._host.headers(call)]
-                    message = {**message, "headers": [*message.get("headers", ()), *extra]}
-            await send(message)
-
+        host = self._host
+        exchange = Exchange(host.engine if host.running else default_engine, host.headers, send)
+        scope[SLOT] = exchange
         failed = True
         try:
-            await self._app(scope, receive, watch)
-            failed = status >= ERROR
+            await self._app(scope, receive, exchange.send)
+            failed = exchange.status >= ERROR
         finally:
+            # They know the request, which knows the exchange: take them out of that circle.
+            calls, exchange.calls = exchange.calls, []
             for call in calls:
                 task = call.finish(failed=failed)
-                if task is not None and not self._host.running:
+                if task is not None and not host.running:
+                    # Nobody would wait for it at shutdown, so the request does.
                     await task
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

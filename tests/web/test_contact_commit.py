@@ -1,5 +1,6 @@
 """When a request is over: the two ways to begin after the commit, on the versions where each is right."""
 
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import fastapi
@@ -10,13 +11,15 @@ from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from fastapi_chain._fastapi import commits_before_response, fastapi_version, on_endpoint_exit, on_request_end
+from fastapi_chain._fastapi import commits_before_response, fastapi_version, follow
 from fastapi_chain.errors import ChainError
 
 VERSION = tuple(int(number) for number in fastapi.__version__.split(".")[:2])
 
 with_stacks = pytest.mark.skipif(VERSION < (0, 118), reason="the stacks came with FastAPI 0.118")
 without_stacks = pytest.mark.skipif(VERSION >= (0, 118), reason="the stacks came with FastAPI 0.118")
+
+with_scopes = pytest.mark.skipif(VERSION < (0, 121), reason="Depends(scope=...) came with FastAPI 0.121")
 
 Log = list[str]
 
@@ -41,17 +44,22 @@ class Saying:
         await self.app(scope, receive, saying)
 
 
+class Watch:
+    """Says what it hears."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def fail(self, error: BaseException) -> None:
+        self.log.append(f"failure: {type(error).__name__}")
+
+    async def end(self, error: BaseException | None) -> None:
+        self.log.append(f"end: {type(error).__name__}")
+
+
 def watch(request: Request, log: Log) -> None:
-    """Push both callbacks, as an endpoint with a chain does."""
-
-    async def endpoint_exit(error: BaseException | None) -> None:
-        log.append(f"endpoint exit: {type(error).__name__}")
-
-    async def request_end(error: BaseException | None) -> None:
-        log.append(f"request end: {type(error).__name__}")
-
-    on_endpoint_exit(request.scope, endpoint_exit)
-    on_request_end(request.scope, request_end)
+    """Follow the request, as an endpoint with a chain does."""
+    follow(request.scope, Watch(log))
 
 
 def closing(log: Log, name: str) -> Any:
@@ -60,6 +68,23 @@ def closing(log: Log, name: str) -> Any:
         log.append(f"{name} closes")
 
     return Depends(dependency)
+
+
+def nothing() -> None:
+    """Be a dependency that has nothing to close."""
+
+
+def something() -> Any:
+    """Be a dependency that has something to close."""
+    yield
+
+
+WAYS = [
+    # With nothing to close, the end is where FastAPI would close it.
+    (nothing, ["end: {0}", "response {1}"]),
+    (something, ["failure: {0}", "response {1}", "end: NoneType"]),
+]
+"""A dependency, and how the exception of an endpoint shows."""
 
 
 def post(app: FastAPI, path: str = "/") -> int:
@@ -110,29 +135,31 @@ def test_the_end_of_a_request_comes_after_every_dependency(mounted, layers):
     main = FastAPI()
     main.mount("/sub", app)
     assert (post(main, "/sub/a/b/") if mounted else post(app, "/a/b/")) == 200
-    assert log[:3] == ["response 200", "background", "endpoint exit: NoneType"]
-    assert sorted(log[3:8]) == ["app closes", "inner closes", "outer closes", "own closes", "route closes"]
-    assert log[8:] == ["request end: NoneType"]
+    assert log[:2] == ["response 200", "background"]
+    assert sorted(log[2:7]) == ["app closes", "inner closes", "outer closes", "own closes", "route closes"]
+    assert log[7:] == ["end: NoneType"]
 
 
 @with_stacks
-def test_an_exception_of_the_endpoint_is_seen_before_a_handler_makes_a_response_of_it():
-    """The end of the request does not know of it any more."""
+@pytest.mark.parametrize(("closes", "seen"), WAYS)
+def test_an_exception_of_the_endpoint_is_seen_before_a_handler_makes_a_response_of_it(closes, seen):
+    """Outside, nobody knows of it any more."""
     log: Log = []
     app = FastAPI()
     app.add_middleware(Saying, log=log)
 
-    @app.post("/")
+    @app.post("/", dependencies=[Depends(closes)])
     async def endpoint(request: Request) -> None:
         watch(request, log)
         raise HTTPException(409)
 
     assert post(app) == 409
-    assert log == ["endpoint exit: HTTPException", "response 409", "request end: NoneType"]
+    assert log == [line.format("HTTPException", 409) for line in seen]
 
 
 @with_stacks
-def test_a_response_that_fails_its_validation_is_seen_even_if_it_is_handled():
+@pytest.mark.parametrize(("closes", "seen"), WAYS)
+def test_a_response_that_fails_its_validation_is_seen_even_if_it_is_handled(closes, seen):
     """An app may have a handler for `ResponseValidationError`."""
     log: Log = []
     app = FastAPI()
@@ -142,17 +169,17 @@ def test_a_response_that_fails_its_validation_is_seen_even_if_it_is_handled():
     async def handle(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({}, 500)
 
-    @app.post("/", response_model=int)
+    @app.post("/", response_model=int, dependencies=[Depends(closes)])
     async def endpoint(request: Request) -> Any:
         watch(request, log)
         return "no number"
 
     assert post(app) == 500
-    assert log == ["endpoint exit: ResponseValidationError", "response 500", "request end: NoneType"]
+    assert log == [line.format("ResponseValidationError", 500) for line in seen]
 
 
 @with_stacks
-@pytest.mark.skipif(VERSION < (0, 121), reason="Depends(scope=...) came with FastAPI 0.121")
+@with_scopes
 def test_a_dependency_of_function_scope_that_fails_to_close_is_seen():
     """It closes before the response is sent, so that its exception may become a response."""
     log: Log = []
@@ -168,7 +195,7 @@ def test_a_dependency_of_function_scope_that_fails_to_close_is_seen():
         watch(request, log)
 
     assert post(app) == 409
-    assert log == ["endpoint exit: HTTPException", "response 409", "request end: NoneType"]
+    assert log[0] in {"failure: HTTPException", "end: HTTPException"}
 
 
 @with_stacks
@@ -188,13 +215,52 @@ def test_a_commit_that_fails_is_seen_at_the_end(raised):
         watch(request, log)
 
     post(app)
-    assert log[:2] == ["response 200", "endpoint exit: NoneType"]
-    assert len(log) == 3
-    assert log[2] in {"request end: Boom", "request end: RuntimeError"}
+    assert log[0] == "response 200"
+    assert log[-1] in {"end: Boom", "end: RuntimeError"}
 
 
 @with_stacks
-def test_a_background_task_that_fails_is_seen_by_both():
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        ({}, {}),  # both close after the response
+        pytest.param(({"scope": "function"}, {"scope": "function"}), marks=with_scopes),  # both close before it
+        pytest.param(({}, {"scope": "function"}), marks=with_scopes),  # one each
+    ],
+)
+def test_a_commit_that_fails_is_seen_even_if_another_dependency_swallows_the_exception(scopes):
+    """An outer dependency may log and forget what an inner one raises."""
+    log: Log = []
+    outside, inside = scopes
+    app = FastAPI()
+
+    async def swallows():
+        try:
+            yield
+        except Boom:
+            log.append("swallowed")
+
+    async def session(outer: None = Depends(swallows, **outside)):
+        yield
+        raise Boom
+
+    @app.post("/")
+    async def endpoint(request: Request, own: None = Depends(session, **inside)) -> None:
+        watch(request, log)
+
+    post(app)
+    assert log[:2] == ["failure: Boom", "swallowed"]
+
+
+@with_stacks
+@pytest.mark.parametrize(
+    ("closes", "seen"),
+    [
+        (nothing, ["end: Boom"]),
+        (something, ["failure: Boom", "end: Boom"]),
+    ],
+)
+def test_a_background_task_that_fails_is_seen(closes, seen):
     """It runs before the dependencies are closed."""
     log: Log = []
     app = FastAPI()
@@ -202,31 +268,13 @@ def test_a_background_task_that_fails_is_seen_by_both():
     def fails() -> None:
         raise Boom
 
-    @app.post("/")
+    @app.post("/", dependencies=[Depends(closes)])
     async def endpoint(request: Request, background: BackgroundTasks) -> None:
         background.add_task(fails)
         watch(request, log)
 
     post(app)
-    assert log == ["endpoint exit: Boom", "request end: Boom"]
-
-
-@with_stacks
-def test_callbacks_cannot_stop_an_exception():
-    """What they return is no answer."""
-    app = FastAPI()
-
-    async def callback(error: BaseException | None) -> Any:
-        return True
-
-    @app.post("/")
-    async def endpoint(request: Request) -> None:
-        on_endpoint_exit(request.scope, callback)
-        on_request_end(request.scope, callback)
-        raise Boom
-
-    with pytest.raises(Boom):
-        TestClient(app).post("/")
+    assert log == seen
 
 
 @without_stacks
@@ -242,17 +290,15 @@ def test_older_versions_have_no_stacks():
         TestClient(app).post("/")
 
 
-@pytest.mark.parametrize(
-    ("push", "key"),
-    [(on_endpoint_exit, "fastapi_inner_astack"), (on_request_end, "fastapi_middleware_astack")],
-)
-def test_a_fastapi_that_keeps_its_stacks_elsewhere_is_an_error(push, key):
+@pytest.mark.parametrize("key", ["fastapi_inner_astack", "fastapi_middleware_astack"])
+def test_a_fastapi_that_keeps_its_stacks_elsewhere_is_an_error(key):
     """It says what is missing, which version is there and which are known."""
-
-    async def callback(error: BaseException | None) -> None: ...
-
-    with pytest.raises(ChainError) as caught:
-        push({}, callback)
+    with ExitStack() as closing:
+        scope = {name: AsyncExitStack() for name in ("fastapi_inner_astack", "fastapi_middleware_astack") if name != key}
+        for stack in scope.values():
+            stack.push(closing)
+        with pytest.raises(ChainError) as caught:
+            follow(scope, Watch([]))
     assert str(caught.value) == (
         f"This FastAPI is unknown to fastapi_chain: the scope of a request has no '{key}'.\n"
         f"    installed   fastapi=={fastapi_version()}\n"
