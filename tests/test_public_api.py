@@ -23,9 +23,6 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = Path(fastapi_chain.__file__).parent
 STUB = PACKAGE / "__init__.pyi"
 
-if not STUB.exists():
-    pytest.skip("the package exports nothing yet", allow_module_level=True)
-
 PUBLIC = {name: getattr(fastapi_chain, name) for name in fastapi_chain.__all__}
 
 
@@ -188,10 +185,8 @@ def anchors(text: str) -> list[str]:
 
 def test_every_code_has_its_section() -> None:
     """docs/errors.md has one section for each code, and each section that bears an explicit anchor is for a code."""
-    page = ROOT / "docs" / "errors.md"
-    if not page.exists():
-        pytest.skip("there is no docs/errors.md yet")
-    assert sorted(anchors(page.read_text())) == sorted(cls.code for cls in ERRORS.values())
+    page = (ROOT / "docs" / "errors.md").read_text()
+    assert sorted(anchors(page)) == sorted(cls.code for cls in ERRORS.values())
 
 
 HEAVY = (
@@ -213,18 +208,3 @@ def test_importing_the_package_is_light() -> None:
     code = f"import sys, fastapi_chain; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
-
-
-def test_every_module_can_be_imported_alone() -> None:
-    """No module needs another one to have been imported first."""
-    names = [module.name for module in pkgutil.walk_packages(fastapi_chain.__path__, "fastapi_chain.")]
-    code = (
-        "import importlib, sys\n"
-        "for name in sys.argv[1:]:\n"
-        "    importlib.import_module(name)\n"
-        "    for ours in [key for key in sys.modules if key.startswith('fastapi_chain')]:\n"
-        "        del sys.modules[ours]\n"
-    )
-    alone = [name for name in names if not name.endswith("__main__")]
-    done = subprocess.run([sys.executable, "-c", code, *alone], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
