@@ -3,14 +3,14 @@
 History, server-sent events, logging, tracing and the dashboard are readers of this stream; nothing else tells them.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
+from ._record import record
 from .outcome import ErrorInfo, ProgressInfo, RunState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Event:
     """Something that happened in a run."""
 
@@ -27,14 +27,14 @@ class Event:
     """When it happened (UTC)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RunStarted(Event):
     """The run began."""
 
     kind: ClassVar[str] = "run.started"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RunFinished(Event):
     """The run ended; the last event of the stream, unless it is retried."""
 
@@ -46,7 +46,7 @@ class RunFinished(Event):
     """Why, where the tasks alone do not say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskEvent(Event):
     """Something that happened to a task."""
 
@@ -56,7 +56,7 @@ class TaskEvent(Event):
     """The task's name; an item of a fan-out is `ship[3]`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskStarted(TaskEvent):
     """An attempt began."""
 
@@ -68,7 +68,7 @@ class TaskStarted(TaskEvent):
     """How many there may be."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskSucceeded(TaskEvent):
     """The task returned."""
 
@@ -78,7 +78,7 @@ class TaskSucceeded(TaskEvent):
     """The attempt that did."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskRetrying(TaskEvent):
     """An attempt failed and another one follows."""
 
@@ -96,7 +96,7 @@ class TaskRetrying(TaskEvent):
     """The exception itself, where it is at hand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskFailed(TaskEvent):
     """The last attempt failed."""
 
@@ -112,7 +112,7 @@ class TaskFailed(TaskEvent):
     """The exception itself, where it is at hand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskSkipped(TaskEvent):
     """The task did not run, or raised `Skip`."""
 
@@ -122,7 +122,7 @@ class TaskSkipped(TaskEvent):
     """`skip: <text>`, `upstream_skipped: <task>`, `upstream_failed: <task>` or `condition`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskCancelled(TaskEvent):
     """The task was cancelled, or never began because the run was."""
 
@@ -132,7 +132,7 @@ class TaskCancelled(TaskEvent):
     """`run_cancelled`, `deadline` or `shutdown`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskUndone(TaskEvent):
     """The task's undo ended."""
 
@@ -142,7 +142,7 @@ class TaskUndone(TaskEvent):
     """What went wrong; None if it worked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskProgressed(TaskEvent):
     """The task reported progress."""
 
@@ -152,7 +152,7 @@ class TaskProgressed(TaskEvent):
     """How far it has come."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskLogged(TaskEvent):
     """The task wrote to the log."""
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from ._record import record
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -68,7 +70,7 @@ Outcome: TypeAlias = Succeeded[T] | Failed | Skipped
 """How a task ended, as a parameter type: `Outcome[Charge]` takes whatever happened."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Attempt:
     """One attempt of a task."""
 
@@ -86,7 +88,7 @@ class Attempt:
     """Seconds waited before it began; None for the first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TaskRecord:
     """A task within one run, as it stood when asked."""
 
@@ -131,7 +133,7 @@ class TaskRecord:
         return self.attempts[-1].finished_at if self.attempts else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ProgressInfo:
     """How far a task has come, in its own units."""
 

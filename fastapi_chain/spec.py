@@ -10,6 +10,8 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Final, Literal, NewType
 
+from ._record import record
+
 TaskName = NewType("TaskName", str)
 """The name of a task, unique in its registry."""
 
@@ -22,7 +24,7 @@ RunIf = Literal["all_succeeded", "all_done", "any_failed", "any_succeeded"]
 RUN_IF: Final[tuple[RunIf, ...]] = ("all_succeeded", "all_done", "any_failed", "any_succeeded")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Source:
     """Where the user wrote something, printed as a traceback would print it."""
 
@@ -99,7 +101,7 @@ SUCCEEDED_ONLY: Final[frozenset[OutcomeKind]] = frozenset({"succeeded"})
 ANY_OUTCOME: Final[frozenset[OutcomeKind]] = frozenset({"succeeded", "failed", "skipped"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False)
 class ParamSpec:
     """One parameter of a task, read from its signature."""
 
@@ -132,7 +134,7 @@ class ParamSpec:
         return self.default is not EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False)
 class Signature:
     """What a task takes and returns."""
 
@@ -142,7 +144,7 @@ class Signature:
     """The return annotation as the user sees the value (for `async def` the awaited one); `EMPTY` without one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Each:
     """A fan-out: one call for each item of a task's output."""
 
@@ -152,7 +154,7 @@ class Each:
     """The parameter that takes the item; None: it is found by its type."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+@record(eq=False)
 class TaskSpec:
     """A task as declared: the function and its options. Two specs are equal only if they are one."""
 
@@ -204,7 +206,7 @@ class TaskSpec:
     """The queue whose workers run it; needs a durable engine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EndpointSpec:
     """An endpoint that starts a chain."""
 

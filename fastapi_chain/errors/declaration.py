@@ -1,9 +1,9 @@
 """Errors that are raised where the decorator stands."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
+from fastapi_chain._record import record
 from fastapi_chain._text import Row, short_repr
 from fastapi_chain.spec import Source
 
@@ -23,7 +23,7 @@ class DeclarationError(ChainError, TypeError):
     code: ClassVar[str] = "declaration"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class GeneratorTask(DeclarationError):
     """A task is a generator."""
 
@@ -44,7 +44,7 @@ class GeneratorTask(DeclarationError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class MethodTask(DeclarationError):
     """A method was decorated in the body of its class."""
 
@@ -67,7 +67,7 @@ class MethodTask(DeclarationError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class DuplicateTask(DeclarationError):
     """Two tasks bear one name."""
 
@@ -94,7 +94,7 @@ class DuplicateTask(DeclarationError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class CalledInsteadOfNamed(DeclarationError):
     """A coroutine stands where the task itself belongs: `after=[clean()]`."""
 
@@ -119,7 +119,7 @@ class CalledInsteadOfNamed(DeclarationError):
         return [written(self.option, self.called)]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class BadOption(DeclarationError):
     """An option has a value that it cannot have."""
 
@@ -150,7 +150,7 @@ class BadOption(DeclarationError):
         return [self.example]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class StreamingEndpoint(DeclarationError):
     """`@chain` stands on a generator endpoint."""
 

@@ -1,16 +1,16 @@
 """Errors in how a chain fits its endpoint; they are collected like all errors of a plan."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
+from fastapi_chain._record import record
 from fastapi_chain._text import Row, declared, listed, quoted, type_name
 from fastapi_chain.spec import Source
 
 from .plan import PlanError
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class MissingInput(PlanError):
     """A chain is started without something that it needs."""
 
@@ -57,7 +57,7 @@ class MissingInput(PlanError):
         yield f'return {it}, and say so: @chain(..., returns="{self.needed[0][0]}")'
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class DuplicateChain(PlanError):
     """Two chains of one app bear one name."""
 
@@ -79,7 +79,7 @@ class DuplicateChain(PlanError):
         return [f'@chain(..., name="{self.name}_2")']
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class RequestBoundDependency(PlanError):
     """A task needs the request, but its engine runs it when the request is gone."""
 
@@ -106,7 +106,7 @@ class RequestBoundDependency(PlanError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class ClosedInput(PlanError):
     """An input is closed before the chain starts."""
 
@@ -139,7 +139,7 @@ class ClosedInput(PlanError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class DecoratorOrder(PlanError):
     """`@chain` stands above the route's decorator."""
 

@@ -1,9 +1,9 @@
 """Errors of the place where runs live."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
+from fastapi_chain._record import record
 from fastapi_chain._text import Row, shortened, type_name
 from fastapi_chain.spec import Source
 
@@ -16,7 +16,7 @@ class EngineError(ChainError):
     code: ClassVar[str] = "engine"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class EngineNotInstalled(EngineError):
     """The engine needs a package that is not there."""
 
@@ -35,7 +35,7 @@ class EngineNotInstalled(EngineError):
         return [f"pip install 'fastapi-chain[{self.extra}]'"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class EngineUnavailable(EngineError):
     """The engine's database does not answer."""
 
@@ -58,7 +58,7 @@ class EngineUnavailable(EngineError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class UnserializableOutput(EngineError):
     """A value cannot be stored, or does not come back as it was."""
 

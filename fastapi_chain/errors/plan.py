@@ -1,9 +1,9 @@
 """Errors in how tasks fit together: they are collected, and told all at once before anything runs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from fastapi_chain._record import record
 from fastapi_chain._text import Row, closest, counted, cycle, declared, listed, type_name, type_names
 from fastapi_chain.spec import Source
 
@@ -17,7 +17,7 @@ class PlanError(ChainError, ValueError):
     code: ClassVar[str] = "plan"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class CycleError(PlanError):
     """Tasks wait for each other."""
 
@@ -41,7 +41,7 @@ class CycleError(PlanError):
             yield "split a task in two, so that the half which is needed early needs nothing late"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class UnknownTask(PlanError):
     """A task is named that does not exist."""
 
@@ -75,7 +75,7 @@ class UnknownTask(PlanError):
         yield f"import the module that defines {self.wanted!r} before the app starts"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class UnknownParameter(PlanError):
     """Nothing provides a parameter."""
 
@@ -111,7 +111,7 @@ class UnknownParameter(PlanError):
         yield f"inject it: {self.param}: Annotated[{self.type or '...'}, Depends(...)]"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class NotUpstream(PlanError):
     """A parameter is named like a task that does not come before."""
 
@@ -135,7 +135,7 @@ class NotUpstream(PlanError):
         return [f"@task(after=[{self.producer.name}])"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class AmbiguousProducer(PlanError):
     """Several things provide a parameter equally well."""
 
@@ -167,7 +167,7 @@ class AmbiguousProducer(PlanError):
             yield f"give the input another name than {self.param!r}"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class TypeMismatch(PlanError):
     """A value cannot be of the type that its reader declares."""
 
@@ -226,7 +226,7 @@ class TypeMismatch(PlanError):
         return given - {"None"} == taken
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class InvalidChain(ChainError):
     """Everything that is wrong with a chain, or with the chains of an app, at once."""
 

@@ -1,9 +1,9 @@
 """Errors of runs: asked for, waited for, gone wrong."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from fastapi_chain._record import record
 from fastapi_chain._text import Row, closest, listed, seconds, short_repr, shortened, type_names
 from fastapi_chain.outcome import ErrorInfo
 from fastapi_chain.spec import Source
@@ -19,7 +19,7 @@ class RunError(ChainError, RuntimeError):
     code: ClassVar[str] = "run"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class UnknownInput(RunError, TypeError):
     """A chain is started with a keyword that it does not know."""
 
@@ -42,7 +42,7 @@ class UnknownInput(RunError, TypeError):
         return [f"leave out {self.name}=..." if near is None else f"write {near}=..."]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class DeadlineExceeded(RunError):
     """A run took longer than the deadline of its chain."""
 
@@ -67,7 +67,7 @@ class DeadlineExceeded(RunError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class RunNotFinished(RunError):
     """A run is asked for what only a finished run has."""
 
@@ -87,7 +87,7 @@ class RunNotFinished(RunError):
         return ["await run.wait()"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class NothingToRetry(RunError):
     """A run is to repeat what failed, but nothing did."""
 
@@ -105,7 +105,7 @@ class NothingToRetry(RunError):
         ]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class TaskFailed(RunError):
     """A task failed, and its own exception was not kept (a stored run that another process has carried on)."""
 
@@ -130,7 +130,7 @@ class TaskFailed(RunError):
         return ["remove the cause, then: await run.retry()"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class TaskSkipped(RunError):
     """A skipped task is asked for its output."""
 
@@ -152,7 +152,7 @@ class TaskSkipped(RunError):
         return [f'ask without an error: run.outputs.get("{self.task}")']
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class TaskCancelled(RunError):
     """A cancelled task is asked for its output."""
 
@@ -174,7 +174,7 @@ class TaskCancelled(RunError):
         return [f'ask without an error: run.outputs.get("{self.task}")', "run it again: await run.retry(task)"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class TaskTimeout(RunError, TimeoutError):
     """An attempt of a task took longer than its time-out; it counts as failed and is retried like any other."""
 
@@ -200,7 +200,7 @@ class TaskTimeout(RunError, TimeoutError):
         return [f"give it more time: @task(timeout={2 * self.seconds:g})"]
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class OutputValidationError(RunError):
     """A task returned something else than its annotation says; it is not retried."""
 
@@ -236,7 +236,7 @@ class OutputValidationError(RunError):
             yield f"correct the annotation: def {self.task.name}(...) -> {self.returned}"
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class RunNotFound(RunError):
     """There is no such run, or not any more."""
 
@@ -258,7 +258,7 @@ class RunNotFound(RunError):
             yield 'keep runs for all processes and restarts: install(app, engine="sqlite:///chains.db")'
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class RunFinished(RunError):
     """A finished run cannot be cancelled."""
 
@@ -272,7 +272,7 @@ class RunFinished(RunError):
         return f"Run {self.run!r} has already {self.state}, so it cannot be cancelled."
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class RunCancelled(RunError):
     """A run was cancelled, so it has no result."""
 
@@ -292,7 +292,7 @@ class RunCancelled(RunError):
         return ['run it again: await run.retry("start")']
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
+@record(eq=False, frozen=False)
 class QueueFull(RunError):
     """A chain has as many runs as it may have."""
 
