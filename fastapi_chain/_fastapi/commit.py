@@ -38,7 +38,7 @@ def commits_before_response() -> bool:
     return version_numbers() < _CLOSES_LAST
 
 
-def follow(scope: Mapping[str, Any], follower: Follower) -> None:
+def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
     """Tell *follower* when the request is over: response sent, background tasks run, all dependencies closed.
 
     It also learns of the exceptions that nobody outside hears of: a handler may turn that of an endpoint, of the validation of its
@@ -50,19 +50,24 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> None:
         scope: The scope of the request, as the endpoint sees it.
         follower: It cannot stop an exception.
 
+    Returns:
+        Whether there is nothing to close: then nothing but a background task can fail once the response is out.
+
     Raises:
         ChainError: FastAPI keeps its stacks elsewhere.
     """
     stack = _stack(scope, "fastapi_inner_astack")
-    # Dependencies with `scope="function"` have a stack of their own since 0.121.
-    _stand_between(scope.get("fastapi_function_astack"), follower)
+    if function_stack := scope.get("fastapi_function_astack"):
+        # Dependencies with `scope="function"` have a stack of their own since 0.121.
+        _stand_between(function_stack, follower)
     if len(getattr(stack, "_exit_callbacks", "?")) == 0:
         # Most requests have nothing to close: then the end of this stack is the end of all.
         stack.push_async_exit(_End(follower))
-    else:
-        _stand_between(stack, follower)
-        stack.push(_Failure(follower))
-        _stack(scope, "fastapi_middleware_astack").push_async_exit(_End(follower))
+        return True
+    _stand_between(stack, follower)
+    stack.push(_Failure(follower))
+    _stack(scope, "fastapi_middleware_astack").push_async_exit(_End(follower))
+    return False
 
 
 class _Exit:
@@ -93,7 +98,7 @@ class _Failure(_Exit):
             self._follower.fail(error)
 
 
-def _stand_between(stack: AsyncExitStack | None, follower: Follower) -> None:
+def _stand_between(stack: AsyncExitStack, follower: Follower) -> None:
     """Stand between any two callbacks of *stack*: an exception of the inner one may be swallowed by the outer one."""
     # No public way leads there. Where there are less than two, which is most often, there is no need.
     callbacks = getattr(stack, "_exit_callbacks", ())

@@ -1,7 +1,7 @@
 """What an engine offers: to take a run, and to start it."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from types import MappingProxyType
 from typing import Protocol
@@ -45,6 +45,11 @@ class Engine(Protocol):
 
     name: str
     """How errors call it: `memory`, `sqlite`, …"""
+    hold_soon: "Callable[..., Awaitable[None]] | None"
+    """`hold_soon(run, sure=…)` stores a run before the response to its request is sent; None where runs end with their process.
+
+    `sure` says whether nothing can roll the request back any more.
+    """
 
     def take(self, request: RunRequest) -> Run:
         """Make a run, queued; nothing starts yet. Where its key has a run already, return that one.
@@ -64,8 +69,8 @@ class Engine(Protocol):
     def drop(self, run: Run) -> None:
         """Forget *run*, unless somebody else has taken it as well."""
 
-    def perform(self, run: Run) -> Awaitable[None]:
-        """Run *run* here, and return when it has finished."""
+    def perform(self, run: Run, request: RunRequest | None = None) -> Awaitable[None]:
+        """Run *run* here, and return when it has finished; arguments as for `start`."""
 
     def pending(self, chain: str) -> int:
         """Return how many runs of *chain* are queued or running."""

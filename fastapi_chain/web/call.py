@@ -5,7 +5,7 @@ closed without an exception, and the status must be below 400.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final, Literal, Protocol
 
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -17,6 +17,8 @@ from fastapi_chain._places import Place
 from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.run import Run
+
+from .carried import Carried
 
 SLOT: Final = "fastapi_chain"
 """Where in a request's scope the middleware of `install` leaves its `Slot`."""
@@ -62,21 +64,19 @@ class Starter(Protocol):
 class Call:
     """One request, as its chain sees it."""
 
-    __slots__ = (
-        "_background",
-        "_failed",
-        "_order",
-        "_over",
-        "_response",
-        "_starter",
-        "_task",
-        "engine",
-        "place",
-        "promised",
-        "request",
-        "run",
-        "slot",
-    )
+    # What most requests do without is the class's until it is set.
+    sure: bool = True
+    """Whether nothing has to be closed, and so to be committed, after the response."""
+    promised: Run | None = None
+    """The run that the endpoint was given."""
+    run: Run | None = None
+    """The run, as soon as it exists."""
+    place: Place | None = None
+    """The place that becomes the run, where their number is limited."""
+    _order: RunRequest | None = None
+    _task: "asyncio.Task[None] | None" = None
+    _failed: bool = False
+    _over: bool = False
 
     def __init__(
         self, starter: Starter, request: HTTPConnection, response: Response, background: BackgroundTasks | None
@@ -93,27 +93,22 @@ class Call:
             InvalidChain: Something is wrong with the chain.
             Refusal: The request must not reach its endpoint.
         """
+        scope = request.scope
         self.request = request
-        self.slot: Slot | None = request.scope.get(SLOT)
-        self.engine: Engine = default_engine if self.slot is None else self.slot.engine
-        self.promised: Run | None = None
-        """The run that the endpoint was given."""
-        self.run: Run | None = None
-        """The run, as soon as it exists."""
-        self.place: Place | None = None
-        """The place that becomes the run, where their number is limited."""
+        self.slot: Slot | None = scope.get(SLOT)
         self._starter = starter
         self._response = response
         self._background = background
-        self._order: RunRequest | None = None
-        self._failed = False
-        self._over = False
-        self._task: asyncio.Task[None] | None = None
         if self.slot is not None:
             self.slot.calls.append(self)
-        if not COMMITS_FIRST:
-            follow(request.scope, self)
+        if not COMMITS_FIRST and not follow(scope, self):
+            self.sure = False
         starter.open(self)
+
+    @property
+    def engine(self) -> Engine:
+        """Where its run runs."""
+        return default_engine if self.slot is None else self.slot.engine
 
     # --- while the endpoint runs, perhaps in a thread
 
@@ -159,40 +154,53 @@ class Call:
             self.run = self.engine.take(order) if place is None else place.become(lambda: self.engine.take(order))
         return self.run
 
+    def verdict(self, *, failed: bool) -> Run | None:
+        """The request is over: return its run if it has earned it and nobody has started it yet."""
+        if self._over:
+            return None
+        self._over = True
+        run = None
+        if self._task is None:
+            if not failed and not self._failed:
+                run = self.claim()
+            elif self.run is not None:
+                self.engine.drop(self.run)
+        if self.place is not None:
+            self.place.free()
+        return run
+
     def finish(self, *, failed: bool) -> "asyncio.Task[None] | None":
         """The request is over: start the run if it has earned it; return its task."""
-        if not self._over:
-            self._over = True
-            if self._task is None and not failed and not self._failed:
-                self._launch()
-            elif self._task is None and self.run is not None:
-                self.engine.drop(self.run)
-            if self.place is not None:
-                self.place.free()
+        self._launch(self.verdict(failed=failed))
         return self._task
 
-    def _launch(self) -> None:
-        run = self.claim()
+    def _launch(self, run: Run | None) -> None:
         if run is not None:
             self._task = self.engine.start(run, self._order)
 
     async def _begin(self) -> None:
         """The response is out."""
         if self._task is None and not self._failed:
-            self._launch()
+            self._launch(self.claim())
 
     async def _close(self) -> None:
-        """The request is over, and nobody else says so."""
-        task = self.finish(failed=False)
-        if task is not None:
-            await task
+        """The request is over, and nobody else would wait for its run."""
+        run, order = self.verdict(failed=False), self._order
+        if run is not None and order is not None:
+            await Carried(self.engine.perform(run, order), order.context)
+        elif self._task is not None:
+            await self._task
 
     def fail(self, _error: BaseException) -> None:
         """Something has gone wrong that may show nowhere else."""
         self._failed = True
 
-    async def end(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> Awaitable[None]:
         """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
-        self._failed |= error is not None
-        if self.slot is None:
-            await self._close()
+        if error is not None:
+            self._failed = True
+        return self._close() if self.slot is None else _nothing()
+
+
+async def _nothing() -> None:
+    """Leave it to the runtime."""

@@ -189,7 +189,7 @@ def _wire(signature: inspect.Signature, *, in_background: bool) -> _Wiring:
         return _Tap(taken[-1], ours=False) if taken else own(name, annotation)
 
     connects = any(_is_a(p, HTTPConnection) and not _is_a(p, Request) for p in users.values())
-    request = own("request", Annotated[HTTPConnection, Depends(_connection)] if connects else HTTPConnection)
+    request = own("request", Annotated[object, Depends(_connection)] if connects else HTTPConnection)
     response = tap("response", StarletteResponse, Response)
     background = tap("background", StarletteBackgroundTasks, BackgroundTasks) if in_background else None
     runs = tuple(name for name, plain in users.items() if plain is Run)

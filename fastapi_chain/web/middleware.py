@@ -53,11 +53,19 @@ class Exchange(Slot):
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.calls and self.status < ERROR:
-                message = {**message, "headers": [*message.get("headers", ()), *self._about_runs()]}
+                message = {**message, "headers": [*message.get("headers", ()), *await self._about_runs()]}
         await self._send(message)
 
-    def _about_runs(self) -> list[tuple[bytes, bytes]]:
-        return [pair for call in self.calls if call.claim() is not None for pair in self._headers(call)]
+    async def _about_runs(self) -> list[tuple[bytes, bytes]]:
+        """Make the runs, and store them where they are to outlive this process; return what the response says about them."""
+        headers: list[tuple[bytes, bytes]] = []
+        for call in self.calls:
+            run = call.claim()
+            if run is not None:
+                if self.engine.hold_soon is not None:
+                    await self.engine.hold_soon(run, sure=call.sure)
+                headers += self._headers(call)
+        return headers
 
 
 class Middleware:
