@@ -6,7 +6,7 @@ durable engine's is a row that any process can read.
 
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from datetime import datetime
-from typing import Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from .events import Event
 from .outcome import RunState, TaskRecord
@@ -143,11 +143,11 @@ class Run:
         return self._backend.errors
 
     @overload
-    def __getitem__(self, task: FanOut[..., Coroutine[object, object, T]]) -> list[T]: ...
+    def __getitem__(self, task: FanOut[..., Coroutine[Any, Any, T]]) -> list[T]: ...
     @overload
     def __getitem__(self, task: FanOut[..., T]) -> list[T]: ...
     @overload
-    def __getitem__(self, task: Task[..., Coroutine[object, object, T]]) -> T: ...
+    def __getitem__(self, task: Task[..., Coroutine[Any, Any, T]]) -> T: ...
     @overload
     def __getitem__(self, task: Task[..., T]) -> T: ...
     @overload

@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +42,12 @@ class Program:
     name: str
     files: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def least(self) -> tuple[int, ...]:
+        """The version of mypy that understands it."""
+        found = re.search(r"\(mypy (\d+)\.(\d+)\)", self.title)
+        return (int(found[1]), int(found[2])) if found else (0, 0)
+
     def marks(self, kinds: str) -> list[Mark]:
         """Return what the comments of these kinds say."""
         return [
@@ -51,7 +59,7 @@ class Program:
         ]
 
     def function_at(self, mark: Mark) -> int:
-        """Return the first line, decorators included, of the innermost function around a mark; its own outside of all."""
+        """Return the first line, decorators included, of the innermost function around a mark, or its own."""
         around = [
             min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             for node in ast.walk(ast.parse(self.files[mark.file]))
@@ -109,25 +117,31 @@ class Project:
         ]
         (self.folder / "mypy.ini").write_text("\n".join(parts) + "\n")
 
-    def mypy(self, *arguments: str, raising: bool = True, python: str | None = None) -> list[str]:
+    @property
+    def flags(self) -> list[str]:
+        """The flags of every run."""
+        return [
+            "--no-error-summary",
+            "--show-traceback",
+            f"--python-executable={sys.executable}",
+            f"--cache-dir={self.cache}",
+        ]
+
+    def mypy(self, *arguments: str, raising: bool = True) -> list[str]:
         """Run mypy in the folder, and return what it prints."""
-        python = python or os.environ.get("FASTAPI_CHAIN_MYPY") or sys.executable
+        # Without a fast exit the coverage of the plugin is written.
+        return self.run("mypy", "--no-fast-exit", *self.flags, *arguments, raising=raising)
+
+    def run(self, module: str, *arguments: str, raising: bool = True) -> list[str]:
+        """Run a module of mypy, the version of which the environment may name."""
         environment = {
             **os.environ,
             "MYPYPATH": str(ROOT),
             "PYTHONPATH": str(ROOT),
             "FASTAPI_CHAIN_MYPY_RAISE": "1" if raising else "",
         }
-        flags = [
-            "--no-error-summary",
-            "--show-traceback",
-            "--python-executable",
-            sys.executable,
-            "--cache-dir",
-            str(self.cache),
-        ]
         done = subprocess.run(
-            [python, "-m", "mypy", *flags, *arguments],
+            [os.environ.get("FASTAPI_CHAIN_MYPY") or sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             env=environment,
             capture_output=True,
@@ -136,6 +150,23 @@ class Project:
         )
         assert not done.stderr, done.stderr
         return done.stdout.splitlines()
+
+    @contextmanager
+    def plain(self) -> Iterator[Callable[..., list[str]]]:
+        """Give a way to run mypy, anew each time."""
+        yield self.mypy
+
+    @contextmanager
+    def daemon(self) -> Iterator[Callable[..., list[str]]]:
+        """Give a way to ask mypy's daemon, which ends with the block."""
+
+        def ask(*arguments: str) -> list[str]:
+            return self.run("mypy.dmypy", "--status-file", "status.json", "run", "--", *self.flags, *arguments)
+
+        try:
+            yield ask
+        finally:
+            self.run("mypy.dmypy", "--status-file", "status.json", "stop")
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +189,18 @@ def errors(output: Iterable[str]) -> Iterator[tuple[str, int, str, str]]:
         found = re.fullmatch(r"(.+?):(\d+): error: (.*?)(?:  \[([\w-]+)\])?", line)
         if found:
             yield found[1], int(found[2]), found[3], found[4]
+
+
+def mypy_version() -> tuple[int, ...]:
+    """Return the version of mypy that is tested."""
+    python = os.environ.get("FASTAPI_CHAIN_MYPY") or sys.executable
+    done = subprocess.run([python, "-m", "mypy", "--version"], capture_output=True, text=True, check=True)
+    return tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
+
+
+def dedented(text: str) -> str:
+    """Return a program that is written with indentation; its first line stays empty."""
+    return textwrap.dedent(text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

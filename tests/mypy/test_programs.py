@@ -24,8 +24,10 @@ def test_planted_mistakes_are_found_at_their_lines(mistake, findings):
     assert {(file, line, text) for file, line, text, code in own if code == "chain-flow"} == texts
 
 
-def test_correct_programs_are_left_in_peace(correct, findings):
+def test_correct_programs_are_left_in_peace(correct, findings, tools):
     """Nothing is reported for a program without mistakes."""
+    if correct.least > tools.mypy_version():
+        pytest.skip("this mypy does not understand it")
     assert [error for error in findings if error[0] in correct.files] == []
 
 
