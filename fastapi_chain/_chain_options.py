@@ -1,37 +1,39 @@
 """The options of `chain(...)`, checked where they are written."""
 
-import inspect
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from dataclasses import dataclass
+from inspect import isfunction
+from typing import Final, Literal, TypeAlias
 
+from ._options import close_coroutines, is_number
+from ._targets import Target as FoundTarget
 from .declare import Registry
 from .errors import BadOption, CalledInsteadOfNamed
-from .spec import Source, TaskSpec
+from .spec import Source
 from .tasks import AnyTask, Task
 
-Target = AnyTask | str | Registry
+Target: TypeAlias = AnyTask | str | Registry
 """What a chain can name: tasks, their names, whole registries."""
 
-_DURABLE = ("delay", "priority", "cron")
+_DURABLE: Final = ("delay", "priority", "cron")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainOptions:
     """The options of a chain."""
 
-    returns: str | None = None
-    start: Literal["commit", "response"] = "commit"
-    deadline: float | None = None
-    key: str | None = None
-    idempotent: bool = False
-    tags: Mapping[str, str] = field(default_factory=dict)
-    max_pending: int | None = None
-    expose_result: bool = False
-    delay: float | None = None
-    priority: int | None = None
-    cron: str | None = None
+    returns: str | None
+    start: Literal["commit", "response"]
+    deadline: float | None
+    key: str | None
+    idempotent: bool
+    tags: Mapping[str, str]
+    max_pending: int | None
+    expose_result: bool
+    delay: float | None
+    priority: int | None
+    cron: str | None
 
     @property
     def durable(self) -> tuple[str, ...]:
@@ -41,70 +43,112 @@ class ChainOptions:
     def fields(self) -> Iterator[tuple[str, str]]:
         """Yield the names that the templates of `key` and `tags` use, each with its option."""
         for option, template in [("key", self.key), *((f"tags[{name!r}]", text) for name, text in self.tags.items())]:
-            for _, name, _, _ in string.Formatter().parse(template or ""):
-                if name is not None:
-                    yield option, name.partition(".")[0].partition("[")[0]
+            yield from ((option, name) for name in _names(template or ""))
 
 
-def check_options(chain: Source, options: ChainOptions) -> None:
-    """Refuse options that make no sense.
+def check_options(chain: Source, name: object, options: ChainOptions) -> None:
+    """Refuse options that make no sense; *name* is that of the chain.
 
     Raises:
         BadOption: One does not.
     """
-
-    def bad(option: str, wanted: str, example: str) -> NoReturn:
-        value = getattr(options, option)
-        raise BadOption(task=chain, option=option, value=value, wanted=wanted, example=example, kind="chain")
-
-    if options.returns is not None and not (isinstance(options.returns, str) and options.returns.isidentifier()):
-        bad("returns", "the name of an input", '@chain(..., returns="order")')
-    if options.start not in {"commit", "response"}:
-        bad("start", "'commit' or 'response'", '@chain(..., start="commit")')
-    for option in ("deadline", "delay"):
-        seconds = getattr(options, option)
-        if seconds is not None and not (_number(seconds) and seconds > 0):
-            bad(option, "seconds, more than 0", f"@chain(..., {option}=300.0)")
-    if options.max_pending is not None and not (_number(options.max_pending) and options.max_pending >= 1):
-        bad("max_pending", "a whole number, 1 or more", "@chain(..., max_pending=1000)")
-    templates = [("key", options.key), *(("tags", text) for text in options.tags.values())]
-    for option, template in templates:
-        if template is not None and not _is_template(template):
-            bad(option, "a template over the chain's inputs", '@chain(..., key="order-{order_id}")')
+    for option, wanted, example, fits in _RULES:
+        value = name if option == "name" else getattr(options, option)
+        if not fits(value):
+            written = f"chain(..., {option}={example})"
+            raise BadOption(task=chain, option=option, value=value, wanted=wanted, example=written, kind="chain")
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_seconds(value: object) -> bool:
+    return value is None or (is_number(value) and value > 0)
 
 
-def _is_template(template: object) -> bool:
-    """Whether *template* is for `str.format`, with a name in every pair of braces."""
-    if not isinstance(template, str):
+def _is_whole(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_count(value: object) -> bool:
+    return value is None or (_is_whole(value) and isinstance(value, int) and value >= 1)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return value is None or (isinstance(value, str) and bool(value.strip()))
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.isidentifier())
+
+
+def _is_start(value: object) -> bool:
+    return value in ("commit", "response")
+
+
+def _is_template(value: object) -> bool:
+    """Whether *value* is for `str.format`, with a name in every pair of braces."""
+    if value is None:
+        return True
+    if not isinstance(value, str):
         return False
     try:
-        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        return all(name.isidentifier() for name in _names(value))
     except ValueError:
         return False
-    return all(name.partition(".")[0].partition("[")[0].isidentifier() for name in names)
 
 
-def check_target(chain: Source, target: object) -> "TaskSpec | str | Registry":
-    """Return what a target of a chain stands for.
+def _are_templates(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and isinstance(text, str) and _is_template(text) for name, text in value.items()
+    )
+
+
+_RULES: Final = (
+    ("name", "a name", '"checkout"', _is_text),
+    ("returns", "the name of an input", '"order"', _is_name),
+    ("start", "'commit' or 'response'", '"commit"', _is_start),
+    ("deadline", "seconds, more than 0", "300.0", _is_seconds),
+    ("key", "a template over the chain's inputs", '"order-{order_id}"', _is_template),
+    ("idempotent", "True or False", "True", _is_flag),
+    ("tags", "templates over the chain's inputs, by name", '{"order": "{order_id}"}', _are_templates),
+    ("max_pending", "a whole number, 1 or more", "1000", _is_count),
+    ("expose_result", "True or False", "True", _is_flag),
+    ("delay", "seconds, more than 0", "60.0", _is_seconds),
+    ("priority", "a whole number", "1", _is_whole),
+    ("cron", "when it starts, as in a crontab", '"0 6 * * *"', _is_text),
+)
+
+
+def _names(template: str) -> Iterator[str]:
+    """Yield the names that a template uses, without what follows them: of `{order.id}` it is `order`."""
+    for _, name, spec, _ in string.Formatter().parse(template):
+        if name is not None:
+            yield name.partition(".")[0].partition("[")[0]
+            yield from _names(spec or "")
+
+
+def check_targets(chain: Source, targets: tuple[object, ...]) -> list[FoundTarget]:
+    """Return what the targets of a chain stand for.
 
     Raises:
-        CalledInsteadOfNamed: It is the coroutine of a task that was called.
-        BadOption: It is no target at all.
+        CalledInsteadOfNamed: One is the coroutine of a task that was called.
+        BadOption: One is no target at all.
     """
+    called = close_coroutines(targets)
+    if called is not None:
+        raise CalledInsteadOfNamed(task=chain, option="chain", called=called)
+    return [_target(chain, target) for target in targets]
+
+
+def _target(chain: Source, target: object) -> FoundTarget:
     if isinstance(target, Task):
         return target.spec
     if isinstance(target, Registry) or (isinstance(target, str) and target):
         return target
-    if inspect.iscoroutine(target):
-        target.close()
-        raise CalledInsteadOfNamed(task=chain, option="chain", called=target.__name__)
-    wanted = "tasks, their names, or registries"
-    example = "@chain(save, notify)"
-    if inspect.isfunction(target):
+    wanted, example = "tasks, their names, or registries", "chain(save, notify)"
+    if isfunction(target):
         wanted += "; a bare @chain needs parentheses, and a plain function becomes a task through @task"
         example = "@chain()"
     raise BadOption(task=chain, option="targets", value=target, wanted=wanted, example=example, kind="chain")

@@ -1,13 +1,44 @@
-"""Whether an endpoint gives a chain what it needs."""
+"""Whether a chain is given what it needs: by an endpoint, or by whoever starts it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ._compatible import compatible
 from ._text import closest
-from .errors import AmbiguousProducer, ClosedInput, MissingInput, PlanError, TypeMismatch, UnknownParameter
+from ._wiring import Need
+from .errors import (
+    AmbiguousProducer,
+    ClosedInput,
+    MissingInput,
+    NotUpstream,
+    PlanError,
+    TypeMismatch,
+    UnknownParameter,
+)
 from .plan import Plan
-from .spec import EndpointSpec
+from .spec import EndpointSpec, Source
+
+
+def covered(plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
+    """Yield what is wrong with the inputs of *plan* if *endpoint* starts it; if None does, `start()` does."""
+    yield from _by_hand(plan) if endpoint is None else Coverage(plan, endpoint).problems()
+
+
+def _by_hand(plan: Plan) -> Iterator[PlanError]:
+    """Yield what is wrong without an endpoint: whatever nothing provides is an input then."""
+    for item in plan.inputs:
+        yield from (_not_upstream(need) for need in item.needs if need.elsewhere is not None)
+    names = set(plan.input_names)
+    for spec, fill in plan.taken():
+        if fill.param.name in names:
+            given = f"input {fill.param.name!r} of start()"
+            producers = (plan.nodes[fill.slot].spec.source, given)
+            yield AmbiguousProducer(task=spec.source, param=fill.param.name, producers=producers)
+
+
+def _not_upstream(need: Need) -> NotUpstream:
+    assert need.elsewhere is not None, "asked only where there is such a task"
+    return NotUpstream(task=need.task, producer=need.elsewhere, param=need.param.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +56,7 @@ class Coverage:
         yield from self._mismatched()
 
     def _missing(self) -> Iterator[PlanError]:
-        """Yield the inputs that the endpoint does not give: those with a near name one by one, the others together."""
+        """Yield what the endpoint does not give: what bears a task's or a near name one by one, the rest together."""
         endpoint = self.endpoint
         gives = tuple(endpoint.gives)
         needed = []
@@ -33,36 +64,34 @@ class Coverage:
             if not item.required or item.name in endpoint.gives or item.name in endpoint.closed:
                 continue
             for need in item.needs:
-                upstream = self.plan.provides_to(need.task.name)
-                if closest(item.name, [*upstream, *gives]):
-                    yield UnknownParameter(
-                        task=need.task, param=item.name, type=need.param.type, upstream=upstream, endpoint=gives
-                    )
+                upstream = self.plan.provides_to(need.below)
+                if need.elsewhere is not None:
+                    yield _not_upstream(need)
+                elif closest(item.name, [*upstream, *gives]):
+                    task, typ = need.task, need.param.type
+                    yield UnknownParameter(task=task, param=item.name, type=typ, upstream=upstream, endpoint=gives)
                 else:
                     needed.append((item.name, need.param.type, need.task))
         if needed:
             yield MissingInput(route=endpoint.route, endpoint=endpoint.source, needed=tuple(needed), gives=gives)
 
     def _closed(self) -> Iterator[PlanError]:
-        """Yield the inputs that the endpoint has but must not hand on: they are closed when the run begins."""
+        """Yield what the endpoint has but must not hand on: it is closed when the run begins."""
         for item in self.plan.inputs:
             reason = self.endpoint.closed.get(item.name)
             if reason is not None and item.required:
-                yield ClosedInput(
-                    endpoint=self.endpoint.source, param=item.name, reason=reason, task=item.needs[0].task
-                )
+                for need in item.needs:
+                    source = self.endpoint.source
+                    yield ClosedInput(endpoint=source, param=item.name, reason=reason, task=need.task)
 
     def _ambiguous(self) -> Iterator[PlanError]:
         """Yield the parameters that a task upstream and the endpoint would both fill."""
-        endpoint = self.endpoint
-        for node in self.plan.nodes:
-            for fill in node.fills:
-                by_name = fill.kind == "task" and fill.param.reference is None
-                if by_name and fill.param.name in endpoint.gives:
-                    upstream = self.plan.nodes[fill.slot].spec.source
-                    yield AmbiguousProducer(
-                        task=node.spec.source, param=fill.param.name, producers=(upstream, endpoint.source)
-                    )
+        for spec, fill in self.plan.taken():
+            name = fill.param.name
+            if name in self.endpoint.gives:
+                producers = (self.plan.nodes[fill.slot].spec.source,)
+                source = self.endpoint.source
+                yield AmbiguousProducer(task=spec.source, param=name, producers=producers, endpoint=source)
 
     def _mismatched(self) -> Iterator[PlanError]:
         """Yield the inputs whose type is certainly not the one that a task takes."""
@@ -81,3 +110,29 @@ class Coverage:
                         takes=need.param.type,
                         via="endpoint" if item.name == endpoint.returns else "input",
                     )
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateCheck:
+    """The check of the names that the templates of a chain use (`key=`, `tags=`)."""
+
+    chain: str
+    fields: tuple[tuple[str, str], ...]
+    """The names, each with its option."""
+    source: Source
+    """Where the chain is made."""
+
+    def problems(self, plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
+        """Yield the names that the inputs of *plan* do not have, nor what *endpoint* has."""
+        known = set(plan.input_names)
+        if endpoint is not None:
+            known |= {*endpoint.gives, *endpoint.closed}
+        for option, name in self.fields:
+            if name not in known:
+                near = closest(name, sorted(known))
+                place = (self.source if endpoint is None else endpoint.source).at
+                yield PlanError(
+                    what=f"Chain {self.chain!r} uses {name!r} in {option}, but it has no such input.",
+                    rows=(("declared at", place), ("inputs", ", ".join(sorted(known)) or "none")),
+                    fixes=(f"write {{{near}}}" if near else f"add a parameter to the endpoint: {name}: ...",),
+                )

@@ -1,47 +1,124 @@
 """The graph of a chain: which tasks belong to it, what waits for what, and in which order they stand.
 
-Only explicit edges count here: `after=`, `From(...)` and `each=`. Nothing recurses, so a chain of 100,000 tasks is fine.
+Only explicit edges count here: `after=`, `From(...)` and `each=`. Nothing recurses: a chain of 100,000 tasks is fine.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
-from ._signature import read
+from ._signature import is_resolved, read
 from .declare import Registry
-from .errors import CycleError, DuplicateTask, PlanError, UnknownTask
+from .errors import CalledInsteadOfNamed, ChainError, CycleError, DuplicateTask, PlanError, UnknownTask
 from .spec import Role, Signature, TaskSpec
+from .tasks import AnyTask, called_name
 
-_signatures: "WeakKeyDictionary[TaskSpec, Signature]" = WeakKeyDictionary()
+Option: TypeAlias = Literal["after", "each", "From"]
+"""Where a task names another one."""
 
-
-def signature_of(spec: TaskSpec) -> Signature:
-    """Return the signature of a task; it is read once, when first asked for, so that later names are known by then."""
-    signature = _signatures.get(spec)
-    if signature is None:
-        signature = _signatures[spec] = read(spec.fn, spec.namespace)
-    return signature
+_MOST_CYCLES: Final = 20
+"""How many cycles are reported: in a tangle there may be more than tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """One task waits for another."""
+class Link(NamedTuple):
+    """One task names another."""
 
-    parent: TaskSpec
-    """What comes first."""
+    reference: TaskSpec | str
+    """What it names."""
+    option: Option
+    """Where."""
     why: str
-    """How the user wrote it: `after=[clean]`."""
-    option: str
-    """`after`, `From` or `each`."""
+    """How that is written: `after=[clean]`, or `needs 'order'` for a value."""
+    param: str | None = None
+    """The parameter that has the `From(...)`."""
+
+
+class Reading(NamedTuple):
+    """What a task says of itself."""
+
+    signature: Signature
+    links: tuple[Link, ...]
+    specs: tuple[TaskSpec, ...] | None
+    """The tasks that it names; None if it names any by a string, which means different tasks in different chains."""
+
+
+_readings: "WeakKeyDictionary[TaskSpec, Reading]" = WeakKeyDictionary()
+
+
+def reading_of(spec: TaskSpec) -> Reading:
+    """Return what a task says of itself; it is read when first asked for, so that later names are known by then."""
+    reading = _readings.get(spec)
+    if reading is None:
+        signature = read(spec.fn, spec.namespace)
+        links = tuple(_links(spec, signature))
+        specs = tuple(link.reference for link in links if isinstance(link.reference, TaskSpec))
+        reading = Reading(signature, links, specs if len(specs) == len(links) else None)
+        if is_resolved(signature):
+            _readings[spec] = reading
+    return reading
+
+
+def _links(spec: TaskSpec, signature: Signature) -> Iterator[Link]:
+    """Yield what *spec* names, in the order in which it is written; a task may come up under several options."""
+    taken = {param.name for param in signature.params if param.role is Role.VALUE}
+    for reference in spec.after:
+        name = named(reference)
+        output = reference if isinstance(reference, str) else reference.output
+        yield Link(reference, "after", f"needs {output!r}" if output in taken else f"after=[{name}]")
+    if spec.each is not None:
+        yield Link(spec.each.over, "each", f"each={named(spec.each.over)}")
+    for param in signature.params:
+        if param.reference is not None:
+            yield Link(param.reference, "From", f"needs {param.name!r}", param.name)
+
+
+def named(reference: TaskSpec | str) -> str:
+    """Return the name of the task that is referred to."""
+    return reference if isinstance(reference, str) else reference.name
+
+
+def current(spec: TaskSpec) -> TaskSpec:
+    """Return what stands in the place of *spec* now: a reload may have put something else there."""
+    home = spec.registry
+    return home.current(spec) if isinstance(home, Registry) else spec
 
 
 @dataclass(slots=True)
 class Graph:
-    """The tasks of a chain in topological order, each with its edges."""
+    """The tasks of a chain in topological order; all else by the same numbers."""
 
     order: list[TaskSpec] = field(default_factory=list)
-    edges: dict[TaskSpec, list[Edge]] = field(default_factory=dict)
-    problems: list[PlanError | DuplicateTask] = field(default_factory=list)
+    """The tasks, each after all it waits for."""
+    readings: list[Reading] = field(default_factory=list)
+    """What each one says of itself."""
+    parents: list[Sequence[TaskSpec | None]] = field(default_factory=list)
+    """What each one waits for, link by link; None where there is no such task."""
+    index: dict[TaskSpec, int] = field(default_factory=dict)
+    """The number of each task."""
+    unsure: set[TaskSpec] = field(default_factory=set)
+    """The tasks about whose upstream something is wrong: of what they seem to lack, nothing is to be said."""
+    problems: list[ChainError] = field(default_factory=list)
+    """What is wrong."""
+
+    def named(self, i: int, option: Option, param: str | None = None) -> list[int]:
+        """Return the numbers of the tasks that task *i* names in *option*, for `From` in the parameter *param*."""
+        pairs = zip(self.readings[i].links, self.parents[i], strict=True)
+        return [
+            self.index[parent]
+            for link, parent in pairs
+            if parent is not None and link.option == option and param in (None, link.param)
+        ]
+
+
+class _Open(NamedTuple):
+    """A task whose upstream is being walked."""
+
+    spec: TaskSpec
+    reading: Reading
+    parents: Sequence[TaskSpec | None]
+    rest: Iterator[TaskSpec | None]
+    """Those that have not been visited yet."""
 
 
 class Collector:
@@ -52,80 +129,83 @@ class Collector:
         self._chain = chain
         self._registries = registries
         self._graph = Graph()
-        self._cyclic: set[frozenset[TaskSpec]] = set()
+        self._path: dict[TaskSpec, _Open] = {}  # from a target to the task that is being walked
+        self._cycles: set[frozenset[TaskSpec]] = set()
 
     def collect(self, targets: Sequence[TaskSpec]) -> Graph:
         """Walk up from *targets*, depth first, each task after all it waits for."""
-        graph = self._graph
-        done: set[TaskSpec] = set()
-        open_: dict[TaskSpec, int] = {}  # the tasks on the way down to the current one, in order
+        index, path = self._graph.index, self._path
         for target in targets:
-            stack: list[tuple[TaskSpec, Iterator[Edge]]] = []
-            if target not in done:
-                self._enter(target, stack, open_)
-            while stack:
-                spec, edges = stack[-1]
-                edge = next(edges, None)
-                if edge is None:
-                    stack.pop()
-                    open_.pop(spec)
-                    done.add(spec)
-                    graph.order.append(spec)
-                elif edge.parent in open_:
-                    self._cycle(list(open_)[open_[edge.parent] :])
-                elif edge.parent not in done:
-                    self._enter(edge.parent, stack, open_)
+            here = None if target in index else self._enter(target)
+            while here is not None:
+                for parent in here.rest:
+                    if parent in path:
+                        self._cycle(parent)
+                    elif parent is not None and parent not in index:
+                        here = self._enter(parent)
+                        break
+                else:
+                    here = self._leave(here)
         self._duplicates()
-        return graph
+        return self._graph
 
-    def _enter(
-        self, spec: TaskSpec, stack: list[tuple[TaskSpec, Iterator[Edge]]], open_: dict[TaskSpec, int]
-    ) -> None:
-        edges = self._graph.edges[spec] = list(self._edges(spec))
-        open_[spec] = len(open_)
-        stack.append((spec, iter(edges)))
+    def _enter(self, spec: TaskSpec) -> _Open:
+        reading = reading_of(spec)
+        parents: Sequence[TaskSpec | None]
+        if reading.specs is not None and not Registry.reloads:
+            parents = reading.specs
+        else:
+            parents = [self._parent(spec, link) for link in reading.links]
+        opened = self._path[spec] = _Open(spec, reading, parents, iter(parents))
+        return opened
 
-    def _edges(self, spec: TaskSpec) -> Iterator[Edge]:
-        """Yield what *spec* waits for, in the order in which it is written; a task may come up under several options."""
-        for option, reference, why in _references(spec):
-            parent = self.resolve(spec, reference, option)
-            if parent is not None:
-                yield Edge(parent, why, option)
+    def _leave(self, done: _Open) -> _Open | None:
+        """Put a task down; return the one because of which it was entered."""
+        graph, path = self._graph, self._path
+        graph.index[done.spec] = len(graph.order)
+        graph.order.append(done.spec)
+        graph.readings.append(done.reading)
+        graph.parents.append(done.parents)
+        path.popitem()
+        return path[next(reversed(path))] if path else None
 
-    def resolve(self, spec: TaskSpec, reference: TaskSpec | str, option: str) -> TaskSpec | None:
+    def _parent(self, spec: TaskSpec, link: Link) -> TaskSpec | None:
         """Return the task that *spec* names; None, and a problem, if there is none."""
-        registry = spec.registry
-        places = [registry, *self._registries] if isinstance(registry, Registry) else list(self._registries)
-        if isinstance(reference, TaskSpec):
-            home = reference.registry
-            return home.current(reference) if isinstance(home, Registry) else reference
-        for place in places:
-            found = place.get(reference)
-            if found is not None:
-                return found.spec
-        if option == "each":
-            # `each=` may name the output rather than the task.
-            for place in places:
-                for task in place.tasks.values():
-                    if task.output == reference:
-                        return task.spec
-        known = tuple(dict.fromkeys(name for place in places for name in place.tasks))
-        self._graph.problems.append(
-            UnknownTask(task=spec.source, wanted=reference, option=option, known=known, chain=self._chain)
-        )
+        found = self._find(spec, link, link.reference) if isinstance(link.reference, str) else current(link.reference)
+        if isinstance(found, TaskSpec):
+            return found
+        self._graph.problems.append(found)
+        self._graph.unsure.add(spec)
         return None
 
-    def _cycle(self, path: list[TaskSpec]) -> None:
-        """Report the tasks of *path*, each of which waits for the next and the last for the first."""
-        key = frozenset(path)
-        if key in self._cyclic:
+    def _find(self, spec: TaskSpec, link: Link, name: str) -> TaskSpec | ChainError:
+        """Return the task called *name*, for `each=` the one whose output is called so; else the problem."""
+        places = dict.fromkeys([spec.registry, *self._registries])
+        registries = [place for place in places if isinstance(place, Registry)]
+        for registry in registries:
+            found = registry.giving(name) if link.option == "each" else []
+            found = found or [task for task in [registry.get(name)] if task is not None]
+            if found:
+                return found[0].spec if len(found) == 1 else _several(spec, name, found)
+        called = called_name(name)
+        if called is not None:
+            return CalledInsteadOfNamed(task=spec.source, option=link.option, called=called)
+        known = tuple(dict.fromkeys(name for registry in registries for name in registry.tasks))
+        return UnknownTask(task=spec.source, wanted=name, option=link.option, known=known, chain=self._chain)
+
+    def _cycle(self, start: TaskSpec) -> None:
+        """Report the tasks from *start* to the end of the path: each waits for the next one, the last for *start*."""
+        path = list(self._path.values())
+        path = path[next(i for i, step in enumerate(path) if step.spec is start) :]
+        tasks = frozenset(step.spec for step in path)
+        self._graph.unsure |= tasks
+        if tasks in self._cycles or len(self._cycles) == _MOST_CYCLES:
             return
-        self._cyclic.add(key)
-        edges = self._graph.edges
+        self._cycles.add(tasks)
         rows = []
-        for spec, parent in zip(path, [*path[1:], path[0]], strict=True):
-            why = next(edge.why for edge in edges[spec] if edge.parent is parent)
-            rows.append((spec.source, why))
+        for step, following in zip(path, [*path[1:], path[0]], strict=True):
+            number = step.parents.index(following.spec)
+            rows.append((step.spec.source, step.reading.links[number].why))
         self._graph.problems.append(CycleError(path=tuple(rows)))
 
     def _duplicates(self) -> None:
@@ -135,30 +215,16 @@ class Collector:
             known = first.setdefault(spec.name, spec)
             if known is not spec:
                 where = f"chain {self._chain!r}"
-                self._graph.problems.append(
-                    DuplicateTask(name=spec.name, first=known.source, second=spec.source, where=where)
-                )
+                error = DuplicateTask(name=spec.name, first=known.source, second=spec.source, where=where)
+                self._graph.problems.append(error)
 
 
-def _references(spec: TaskSpec) -> Iterator[tuple[str, TaskSpec | str, str]]:
-    """Yield what *spec* names: the option, the reference, and how it was written."""
-    params = signature_of(spec).params
-    taken = {param.name for param in params if param.role is Role.VALUE}
-    for reference in spec.after:
-        name = _named(reference)
-        output = name if isinstance(reference, str) else reference.output
-        yield "after", reference, f"needs {output!r}" if output in taken else f"after=[{name}]"
-    if spec.each is not None:
-        yield "each", spec.each.over, f"each={_named(spec.each.over)}"
-    for param in params:
-        if param.reference is not None:
-            yield "From", param.reference, f"needs {_named(param.reference)!r}"
-
-
-def _named(reference: TaskSpec | str) -> str:
-    return reference if isinstance(reference, str) else reference.name
-
-
-def index_of(order: Sequence[TaskSpec]) -> Mapping[TaskSpec, int]:
-    """Return the place of each task in the order."""
-    return {spec: i for i, spec in enumerate(order)}
+def _several(spec: TaskSpec, output: str, found: Sequence[AnyTask]) -> PlanError:
+    return PlanError(
+        what=f"{len(found)} tasks provide {output!r}, and each= of task {spec.name!r} does not say which one it means.",
+        rows=(
+            ("declared at", spec.name, spec.source.at),
+            *(("provided by", task.name, task.spec.source.at) for task in found),
+        ),
+        fixes=tuple(f"@task(each={task.name})" for task in found),
+    )

@@ -4,7 +4,7 @@ from .plan import Node, Plan
 
 
 def mermaid(plan: Plan) -> str:
-    """Return a flowchart: a solid arrow hands a value on and says to which parameter, a dotted one only sets the order."""
+    """Return a flowchart: a solid arrow hands a value on and names its parameter, a dotted one only sets the order."""
     lines = ["flowchart LR"]
     lines += [f'    t{node.index}["{_text(node)}"]' for node in plan.nodes]
     for node in plan.nodes:

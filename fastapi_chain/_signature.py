@@ -45,7 +45,7 @@ _NO_NAMES: Final[Mapping[str, object]] = types.MappingProxyType({})
 
 def called(fn: object) -> object:
     """Return the routine that runs when *fn* is called, behind partials, tasks and callable objects."""
-    while True:
+    while not inspect.isfunction(fn):
         if isinstance(fn, functools.partial):
             fn = fn.func
         elif isinstance(fn, Task):
@@ -56,6 +56,7 @@ def called(fn: object) -> object:
             return fn
         else:
             fn = type(fn).__call__
+    return fn
 
 
 def underlying(fn: object) -> Callable[..., object]:

@@ -80,11 +80,8 @@ def calling_place(name: str) -> Source:
 
 def _name_of(fn: object) -> str:
     """Return the function's own name; for a callable object, its class's."""
-    for named in (fn, underlying(fn)):
-        name = getattr(named, "__name__", None)
-        if isinstance(name, str) and name != "__call__":
-            return name
-    return type(fn).__name__
+    name = getattr(fn, "__name__", None) or getattr(underlying(fn), "__name__", None)
+    return name if isinstance(name, str) and name != "__call__" else type(fn).__name__
 
 
 def _checked_name(source: Source, option: str, value: object) -> str:
@@ -132,7 +129,7 @@ def _function(fn: object, source: Source) -> Callable[..., object]:
         raise GeneratorTask(task=source)
     if _takes_self(fn):
         raise MethodTask(task=source, owner=_owner(fn) or "the class")
-    if source.file.startswith("<"):
+    if not hasattr(underlying(fn), "__code__"):
         _check_signature(fn, source)
     return fn
 

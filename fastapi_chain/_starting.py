@@ -44,7 +44,7 @@ class Starting:
         blueprint = self._blueprint
         if not blueprint.checked:
             self._learn(call)
-            blueprint.plan()
+            blueprint.plan(call.engine.name)
         limit = blueprint.options.max_pending
         if limit is not None:
             call.place = blueprint.places.get(limit, partial(call.engine.pending, blueprint.name))

@@ -1,24 +1,27 @@
 """Where the value of every parameter comes from.
 
-The order is that of the documentation: `From`, what FastAPI injects, special types, the output of a task upstream (one that
-is directly upstream before one further up) or an input of the chain, the default.
+The order is that of the documentation: `From`, what FastAPI injects, special types, the output of a task upstream (one
+that is directly upstream before one further up) or an input of the chain, the default.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from inspect import Parameter
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from ._compatible import compatible, item_type
-from ._graph import Graph, index_of, signature_of
-from ._text import closest, type_name
+from ._compatible import compatible
+from ._conditions import impossible
+from ._graph import Graph, current, reading_of
+from ._items import FanOutCheck, plain
+from ._upstream import Upstream
 from .declare import Registry
-from .errors import AmbiguousProducer, NotUpstream, PlanError, TypeMismatch, UnknownParameter
-from .spec import EMPTY, ParamSpec, Role, Signature, Source, TaskSpec
+from .errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
+from .spec import EMPTY, SUCCEEDED_ONLY, ParamSpec, Role, Signature, Source, TaskSpec
 
-FillKind = Literal["task", "input", "item", "injected", "run", "context", "progress"]
+FillKind: TypeAlias = Literal["task", "input", "item", "injected", "run", "context", "progress"]
 """Who gives a parameter its value."""
 
-_BY_ROLE: Mapping[Role, FillKind] = {
+_BY_ROLE: Final[Mapping[Role, FillKind]] = {
     Role.INJECTED: "injected",
     Role.RUN: "run",
     Role.CONTEXT: "context",
@@ -26,8 +29,7 @@ _BY_ROLE: Mapping[Role, FillKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fill:
+class Fill(NamedTuple):
     """Where one parameter of a task comes from."""
 
     param: ParamSpec
@@ -35,14 +37,20 @@ class Fill:
     kind: FillKind
     """Who gives it."""
     slot: int = -1
-    """Where in a run's slots it lies: the task's index, or the input's."""
+    """Where in a run's slots it lies: the task's number, or the input's slot."""
 
 
 class Need(NamedTuple):
     """A parameter that an input fills."""
 
     param: ParamSpec
+    """The parameter."""
     task: Source
+    """The task, or undo, that has it."""
+    below: int
+    """The number of that task; of the task that is undone."""
+    elsewhere: Source | None
+    """A task that gives a value of this name, but does not come before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,244 +79,213 @@ class Row(NamedTuple):
     fills: tuple[Fill, ...]
     parents: tuple[int, ...]
     after: tuple[int, ...]
+    """The tasks about which `run_if` speaks."""
     over: int | None
-    undo: tuple[TaskSpec, tuple[Fill, ...]] | None
-
-
-def output_type(spec: TaskSpec) -> object:
-    """Return the type that a task hands on: for a fan-out the list of its results."""
-    returns = signature_of(spec).returns
-    if spec.each is None or returns is EMPTY:
-        return returns
-    return list[returns]  # type: ignore[valid-type]  # a type that is known only now
+    undo: TaskSpec | None
+    undo_fills: tuple[Fill, ...]
+    conditional: bool
+    """Whether it may be decided not to run it although all upstream has succeeded."""
 
 
 class Wiring:
     """Finds the sources of all parameters of a graph."""
 
-    def __init__(self, graph: Graph, registries: Sequence[Registry], given: frozenset[str]) -> None:
-        """Prepare for the tasks of *graph*; *given* are the names that every endpoint gives."""
-        self.problems: list[PlanError] = []
+    def __init__(self, graph: Graph, registries: Sequence[Registry]) -> None:
+        """Prepare for *graph*; tasks that are not in it are looked up in *registries*."""
+        self.problems: list[ChainError] = []
+        self.injects = False
+        self.upstream = Upstream(graph)
+        self._graph = graph
         self._order = graph.order
-        self._edges = graph.edges
-        self._index = index_of(graph.order)
-        self._given = given
-        self._parents = [
-            tuple(dict.fromkeys(self._index[e.parent] for e in graph.edges[spec])) for spec in graph.order
-        ]
-        self._producers: dict[str, list[int]] = {}
-        for i, spec in enumerate(graph.order):
-            self._producers.setdefault(spec.output, []).append(i)
-        self._inputs: dict[object, InputSpec] = {}
         self._registries = registries
+        self._inputs: dict[object, InputSpec] = {}
+        self._elsewhere: dict[tuple[object, str], TaskSpec | None] = {}
+        self._verdicts: dict[tuple[object, object], bool | None] = {}
+        self._unsure = self._all_unsure()
 
+    @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """Return the inputs found so far, in the order of their slots."""
+        """The inputs found so far, in the order of their slots."""
         return tuple(self._inputs.values())
 
-    def wire(self, spec: TaskSpec) -> Row:
-        """Find the source of every parameter of *spec*."""
-        i = self._index[spec]
-        signature = signature_of(spec)
-        after = tuple(dict.fromkeys(self._index[e.parent] for e in self._edges[spec] if e.option == "after"))
-        over = next((self._index[e.parent] for e in self._edges[spec] if e.option == "each"), None)
-        item = None if over is None else self._item(spec, over)
-        fills = []
+    def _all_unsure(self) -> Sequence[bool]:
+        """Return for each task whether something about its upstream is wrong: what it lacks may be there then."""
+        if not self._graph.unsure:
+            return [False] * len(self._order)
+        unsure: list[bool] = []
+        for spec, parents in zip(self._order, self.upstream.parents, strict=True):
+            unsure.append(spec in self._graph.unsure or any(unsure[p] for p in parents if p < len(unsure)))
+        return unsure
+
+    def wire(self, i: int) -> Row:
+        """Find the source of every parameter of task *i*."""
+        spec = self._order[i]
+        signature = self._graph.readings[i].signature
+        after = self._after(i)
+        over = None if spec.each is None else next(iter(self._graph.named(i, "each")), None)
+        item = None if over is None else self._item(i, over)
+        fills: list[Fill] = []
+        special = spec.run_if != "all_succeeded"
         for param in signature.params:
-            fill = self._fill(spec, param, item, i, self._parents[i])
+            special = special or param.accepts is not SUCCEEDED_ONLY
+            fill = Fill(item, "item") if item is not None and item.name == param.name else self._fill(i, param)
             if fill is not None:
                 fills.append(fill)
-        self._possible(spec, fills, after)
-        return Row(signature, tuple(fills), self._parents[i], after, over, self._undo(spec, i))
+        conditional = special and self._is_conditional(i, fills, after)
+        undo = None if spec.undo is None else current(spec.undo)
+        undo_fills = () if undo is None else tuple(self._undo(i, undo))
+        return Row(signature, tuple(fills), self.upstream.parents[i], after, over, undo, undo_fills, conditional)
 
-    def _fill(
-        self, spec: TaskSpec, param: ParamSpec, item: str | None, below: int, direct: tuple[int, ...]
-    ) -> Fill | None:
-        """Return where *param* comes from; None where its own default does, or where there is a problem."""
-        if param.name == item:
-            return Fill(param=param, kind="item")
-        if param.role in _BY_ROLE:
-            return Fill(param=param, kind=_BY_ROLE[param.role])
-        if param.role is Role.REFERENCE:
-            producer = next(self._index[e.parent] for e in self._edges[spec] if _is(e.parent, param.reference))
-            return self._from(spec, param, producer)
-        producers = self._upstream(param.name, below, direct)
-        if len(producers) > 1:
-            sources = tuple(self._order[p].source for p in producers)
-            self.problems.append(AmbiguousProducer(task=spec.source, param=param.name, producers=sources))
-            return None
-        if producers:
-            return self._from(spec, param, producers[0])
-        return self._input(spec, param)
+    def _is_conditional(self, i: int, fills: Sequence[Fill], after: Sequence[int]) -> bool:
+        """Whether task *i* may have to be left out; report it if it can never run at all."""
+        spec = self._order[i]
+        taken = [(fill.param, fill.slot) for fill in fills if fill.kind == "task"]
+        problem = None if self._unsure[i] else impossible(spec, taken, after, self._order)
+        if problem is not None:
+            self.problems.append(problem)
+        return spec.run_if == "any_failed" or any("succeeded" not in param.accepts for param, _ in taken)
+
+    def _after(self, i: int) -> tuple[int, ...]:
+        """Return the tasks in `after=`; where there are none, those in `From`, which stands for it."""
+        links, spec, parents = self._graph.readings[i].links, self._order[i], self.upstream.parents[i]
+        if len(links) == len(spec.after):
+            return parents
+        return tuple(dict.fromkeys(self._graph.named(i, "after" if spec.after else "From")))
+
+    def _item(self, i: int, over: int) -> ParamSpec | None:
+        """Return the parameter that takes the item of a fan-out."""
+        spec = self._order[i]
+        assert spec.each is not None, "it has an edge that says so"
+        found = FanOutCheck(
+            spec,
+            spec.each,
+            self._graph.readings[i].signature.params,
+            self._order[over],
+            self.upstream.outputs[over],
+            lambda name: bool(self.upstream.sources(name, i)),
+        ).find()
+        if isinstance(found, ParamSpec):
+            return found
+        if not self._unsure[i]:
+            self.problems.append(found)
+        return None
+
+    # --- one parameter
+
+    def _fill(self, i: int, param: ParamSpec) -> Fill | None:
+        """Return where *param* of task *i* comes from; None where there is a problem."""
+        if param.role is Role.VALUE:
+            return self._by_name(i, self._order[i], param, self.upstream.sources(param.name, i))
+        if param.role is not Role.REFERENCE:
+            return self._given(self._order[i], param)
+        producers = self._graph.named(i, "From", param.name)
+        return self._from(self._order[i], param, producers[0]) if producers else None
+
+    def _given(self, spec: TaskSpec, param: ParamSpec) -> Fill:
+        """Let FastAPI, or the run, fill *param*."""
+        self.injects = self.injects or param.role is Role.INJECTED
+        if param.role is Role.INJECTED and param.kind is Parameter.POSITIONAL_ONLY:
+            what = (
+                f"Parameter {param.name!r} of task {spec.name!r} is positional-only, but FastAPI gives values by name."
+            )
+            fixes = (f"leave out the `/` behind it in {spec.name!r}",)
+            self.problems.append(PlanError(what=what, rows=(("declared at", spec.source.at),), fixes=fixes))
+        return Fill(param, _BY_ROLE[param.role])
+
+    def _by_name(self, i: int, spec: TaskSpec, param: ParamSpec, sources: Sequence[int]) -> Fill | None:
+        """Return where *param* of *spec*, task *i* or its undo, comes from; *sources* are those that give its name."""
+        if not sources:
+            return None if self._unsure[i] else self._input(i, spec, param)
+        if len(sources) == 1:
+            return self._from(spec, param, sources[0])
+        if not self._unsure[i]:
+            producers = tuple(self._order[p].source for p in sources)
+            self.problems.append(AmbiguousProducer(task=spec.source, param=param.name, producers=producers))
+        return None
 
     def _from(self, spec: TaskSpec, param: ParamSpec, producer: int) -> Fill:
         """Take *param* from a task, if its type allows."""
+        gives = self.upstream.outputs[producer]
         source = self._order[producer]
-        gives = output_type(source)
-        if param.collects and source.each is not None:
-            gives = signature_of(source).returns
-        if compatible(gives, param.type) is False:
-            self.problems.append(
-                TypeMismatch(
-                    param=param.name,
-                    producer=source.source,
-                    returns=gives,
-                    consumer=spec.source,
-                    takes=param.type,
-                )
-            )
-        return Fill(param=param, kind="task", slot=producer)
+        if param.collects:
+            if source.each is None:
+                param = plain(param)  # a list of outcomes that some task has made itself
+            else:
+                gives = self._graph.readings[producer].signature.returns
+        if gives is not param.type and self._verdict(gives, param.type) is False:
+            self._mismatch(source, gives, spec, param)
+        return Fill(param, "task", producer)
 
-    def _upstream(self, name: str, below: int, direct: tuple[int, ...]) -> list[int]:
-        """Return the tasks upstream that provide *name*: those directly upstream, else those further up."""
-        candidates = self._producers.get(name)
-        if not candidates:
-            return []
-        near = [p for p in candidates if p in direct]
-        if near:
-            return near
-        wanted = {p for p in candidates if p < below}
-        return sorted(wanted & self._reach(direct, min(wanted))) if wanted else []
+    def _mismatch(self, source: TaskSpec, gives: object, spec: TaskSpec, param: ParamSpec) -> None:
+        takes = param.type
+        error = TypeMismatch(param=param.name, producer=source.source, returns=gives, consumer=spec.source, takes=takes)
+        self.problems.append(error)
 
-    def _reach(self, start: Iterable[int], least: int) -> set[int]:
-        """Return all tasks from *start* upwards; a task below index *least* cannot lead to one that is wanted."""
-        seen: set[int] = set()
-        todo = [p for p in start if p >= least]
-        while todo:
-            i = todo.pop()
-            if i not in seen:
-                seen.add(i)
-                todo.extend(p for p in self._parents[i] if p >= least)
-        return seen
+    def _verdict(self, gives: object, takes: object) -> bool | None:
+        """Return whether the one type fits the other; most chains ask about the same few pairs."""
+        try:
+            known = self._verdicts.get((gives, takes), EMPTY)
+        except TypeError:  # an annotation that cannot be hashed
+            return compatible(gives, takes)
+        if known is EMPTY:
+            known = self._verdicts[gives, takes] = compatible(gives, takes)
+        return known  # type: ignore[return-value]  # EMPTY is none of the verdicts
 
-    def _input(self, spec: TaskSpec, param: ParamSpec) -> Fill | None:
-        """Make *param* an input of the chain, unless it bears the name of a task that should have come first."""
-        if not param.has_default and param.name not in self._given:
-            elsewhere = self._elsewhere(param.name)
-            if elsewhere is not None:
-                self.problems.append(NotUpstream(task=spec.source, producer=elsewhere.source, param=param.name))
-                return None
+    def _input(self, i: int, spec: TaskSpec, param: ParamSpec) -> Fill:
+        """Make *param* an input of the chain; those with a default are an input each, for each has its own."""
         key = (spec, param.name) if param.has_default else param.name
         known = self._inputs.get(key)
         if known is None:
             slot = len(self._order) + len(self._inputs)
             known = self._inputs[key] = InputSpec(name=param.name, slot=slot, default=param.default)
-        known.needs.append(Need(param, spec.source))
-        return Fill(param=param, kind="input", slot=known.slot)
+        param = plain(param)
+        elsewhere = None if param.has_default else self._find_elsewhere(spec, param.name, i)
+        known.needs.append(Need(param, spec.source, i, None if elsewhere is None else elsewhere.source))
+        return Fill(param, "input", known.slot)
 
-    def _elsewhere(self, name: str) -> TaskSpec | None:
-        """Return the task that provides *name* but does not come first: in this graph, or registered only."""
-        if name in self._producers:
-            return self._order[self._producers[name][0]]
-        return next((t.spec for r in self._registries for t in r.tasks.values() if t.output == name), None)
+    def _find_elsewhere(self, spec: TaskSpec, name: str, i: int) -> TaskSpec | None:
+        """Return a task that gives *name*, but does not come before task *i*: of this graph, or registered only."""
+        inside = self.upstream.elsewhere(name, i)
+        if inside is not None:
+            return self._order[inside]
+        key = (spec.registry, name)
+        if key not in self._elsewhere:
+            registries = [home for home in (spec.registry, *self._registries) if isinstance(home, Registry)]
+            found = (task.spec for registry in registries for task in registry.giving(name))
+            self._elsewhere[key] = next((other for other in found if other not in self._graph.index), None)
+        return self._elsewhere[key]
 
-    def _item(self, spec: TaskSpec, over: int) -> str | None:
-        """Return the parameter that takes the item of a fan-out."""
-        params = signature_of(spec).params
-        if spec.each is not None and spec.each.param is not None:
-            if spec.each.param in {p.name for p in params}:
-                return spec.each.param
-            self.problems.append(
-                UnknownParameter(
-                    task=spec.source,
-                    param=spec.each.param,
-                    type=EMPTY,
-                    upstream=tuple(p.name for p in params),
-                    endpoint=None,
-                )
-            )
-            return None
-        item = item_type(output_type(self._order[over]))
-        found = [p.name for p in params if item is not None and self._takes_item(p, item, over, spec)]
-        if len(found) == 1:
-            return found[0]
-        self.problems.append(self._which_item(spec, over, found))
+    # --- undo
+
+    def _undo(self, i: int, undo: TaskSpec) -> list[Fill]:
+        """Wire the undo of task *i*, as if it were a task right after it."""
+        fills = [self._undo_fill(i, undo, param) for param in reading_of(undo).signature.params]
+        return [fill for fill in fills if fill is not None]
+
+    def _undo_fill(self, i: int, undo: TaskSpec, param: ParamSpec) -> Fill | None:
+        spec = self._order[i]
+        if param.role is Role.VALUE and param.name != spec.output:
+            return self._by_name(i, undo, param, self.upstream.sources_of_undo(param.name, i))
+        if param.role is Role.VALUE or _refers_to(spec, param.reference):
+            return self._own_output(i, undo, param)
+        if param.role is not Role.REFERENCE:
+            return self._given(undo, param)
+        what = f"Undo {undo.name!r} takes From(...) in {param.name!r}; "
+        what += f"it can name only {spec.name!r}, the task it undoes."
+        rows = ((undo.name, undo.source.at), (spec.name, spec.source.at))
+        self.problems.append(PlanError(what=what, rows=rows, fixes=(f"take it by name: {spec.output}",)))
         return None
 
-    def _takes_item(self, param: ParamSpec, item: object, over: int, spec: TaskSpec) -> bool:
-        """Whether *param* can only be meant for the item: nothing else fills it, and its type certainly fits."""
-        if param.role is not Role.VALUE or param.has_default:
-            return False
-        i = self._index[spec]
-        if self._upstream(param.name, i, (*self._parents[i], over)):
-            return False
-        return compatible(item, param.type) is True
-
-    def _which_item(self, spec: TaskSpec, over: int, found: list[str]) -> PlanError:
-        source = self._order[over]
-        open_ = [p.name for p in signature_of(spec).params if p.role is Role.VALUE and not p.has_default]
-        what = f"Task {spec.name!r} runs for each item of {source.name!r}, but "
-        what += f"{len(found)} of its parameters could take the item." if found else "none of its parameters certainly takes it."
-        rows = (
-            (f"{source.name}(...) -> {type_name(output_type(source))}", source.source.at),
-            (f"{spec.name}({', '.join(found or open_)})", spec.source.at),
-        )
-        fixes = tuple(f'say which: each={{"{name}": {source.name}}}' for name in (found or open_)[:2])
-        return PlanError(what=what, rows=rows, fixes=fixes or ("add a parameter for the item",))
-
-    def _possible(self, spec: TaskSpec, fills: Sequence[Fill], after: tuple[int, ...]) -> None:
-        """Report a task that can never run: its parameters want outcomes that exclude each other."""
-        accepted: dict[int, frozenset[str]] = {}
-        for fill in fills:
-            if fill.kind == "task":
-                accepted[fill.slot] = accepted.get(fill.slot, fill.param.accepts) & fill.param.accepts
-        never = [slot for slot, outcomes in accepted.items() if not outcomes]
-        if spec.run_if == "any_failed" and after:
-            wants = [accepted.get(p, frozenset({"failed"})) for p in after]
-            if not any("failed" in outcomes or "skipped" in outcomes for outcomes in wants):
-                never = list(after)
-        if spec.run_if == "any_succeeded" and after:
-            wants = [accepted.get(p, frozenset({"succeeded"})) for p in after]
-            if not any("succeeded" in outcomes for outcomes in wants):
-                never = list(after)
-        if never:
-            self.problems.append(self._impossible(spec, never[0], [f.param for f in fills if f.slot in never]))
-
-    def _impossible(self, spec: TaskSpec, slot: int, params: list[ParamSpec]) -> PlanError:
-        producer = self._order[slot]
-        what = f"Task {spec.name!r} can never run: it wants outcomes of {producer.name!r} that exclude each other."
-        rows = [(f"takes {p.name}: {type_name(p.annotation)}", spec.source.at) for p in params if p.role is not None]
-        if spec.run_if != "all_succeeded":
-            rows.append((f"run_if={spec.run_if!r}", spec.source.at))
-        fixes = (f"take Outcome[...] in {spec.name!r} and look at what it is", "make two tasks of it")
-        return PlanError(what=what, rows=(*rows, (producer.name, producer.source.at)), fixes=fixes)
-
-    def _undo(self, spec: TaskSpec, i: int) -> tuple[TaskSpec, tuple[Fill, ...]] | None:
-        """Wire the compensation of *spec*: as if it were a task right after it."""
-        undo = spec.undo
-        if undo is None:
-            return None
-        fills = []
-        for param in signature_of(undo).params:
-            own = param.role is Role.VALUE and param.name == spec.output
-            if own or (param.role is Role.REFERENCE and _is(spec, param.reference)):
-                fills.append(self._own_output(undo, spec, param, i))
-            elif param.role is Role.REFERENCE:
-                self.problems.append(self._undo_reference(undo, spec, param))
-            else:
-                fill = self._fill(undo, param, None, i + 1, (i,))
-                if fill is not None:
-                    fills.append(fill)
-        return undo, tuple(fills)
-
-    def _own_output(self, undo: TaskSpec, spec: TaskSpec, param: ParamSpec, i: int) -> Fill:
+    def _own_output(self, i: int, undo: TaskSpec, param: ParamSpec) -> Fill:
         """Give the undo what its task returned; for a fan-out, what the call for that item returned."""
-        gives = signature_of(spec).returns
-        if compatible(gives, param.type) is False:
-            self.problems.append(
-                TypeMismatch(
-                    param=param.name, producer=spec.source, returns=gives, consumer=undo.source, takes=param.type
-                )
-            )
-        return Fill(param=param, kind="item" if spec.each is not None else "task", slot=i)
-
-    def _undo_reference(self, undo: TaskSpec, spec: TaskSpec, param: ParamSpec) -> PlanError:
-        what = f"Undo {undo.name!r} takes From(...) in {param.name!r}; it can name only {spec.name!r}, the task it undoes."
-        rows = ((undo.name, undo.source.at), (spec.name, spec.source.at))
-        near = closest(param.name, [s.output for s in self._order])
-        return PlanError(what=what, rows=rows, fixes=(f"take it by name: {near or spec.output}",))
+        spec, gives = self._order[i], self._graph.readings[i].signature.returns
+        if spec.each is not None or "succeeded" not in param.accepts:
+            param = plain(param)
+        if self._verdict(gives, param.type) is False:
+            self._mismatch(spec, gives, undo, param)
+        return Fill(param, "task" if spec.each is None else "item", i)
 
 
-def _is(spec: TaskSpec, reference: TaskSpec | str | None) -> bool:
-    """Whether *reference* names *spec* (a reload may have put another object in its place)."""
-    return spec.name == (reference if isinstance(reference, str) or reference is None else reference.name)
+def _refers_to(spec: TaskSpec, reference: TaskSpec | str | None) -> bool:
+    """Whether *reference* names *spec*, or what a reload has put in its place."""
+    return reference is not None and spec.name == (reference if isinstance(reference, str) else reference.name)

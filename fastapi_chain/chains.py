@@ -2,17 +2,18 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 from weakref import WeakSet
 
 from ._blueprint import Blueprint
-from ._chain_options import ChainOptions, Target, check_options, check_target
+from ._chain_options import ChainOptions, Target, check_options, check_targets
 from ._mermaid import mermaid
-from ._signature import underlying
+from ._signature import local_names
 from ._starting import Starting
+from ._targets import Targets
 from .engines.base import Engine, RunRequest
 from .engines.here import engine_here
-from .errors import QueueFull
+from .errors import DeclarationError, QueueFull
 from .plan import Plan
 from .run import Run
 from .spec import Source
@@ -24,17 +25,21 @@ Flow_co = TypeVar("Flow_co", covariant=True)
 all_chains: "WeakSet[Chain]" = WeakSet()
 """Every chain there is: `install` looks here for those that should have been on an endpoint of its app."""
 
+_ABOVE: Final = "put @chain(...) directly above the `def` of an endpoint, below @app.post(...)"
+
 
 class Chain:
     """Some tasks and everything upstream of them; made by `chain(...)`.
 
-    As a decorator it goes directly above the endpoint's `def`, below `@app.post(...)`: every successful request then starts a
-    run. One chain may decorate several endpoints.
+    As a decorator it goes directly above the endpoint's `def`, below `@app.post(...)`: every successful request then
+    starts a run. One chain may decorate several endpoints.
     """
 
     def __init__(self, blueprint: Blueprint) -> None:
         """Be the chain of *blueprint*."""
         self._blueprint = blueprint
+        # An endpoint refers to the blueprint of its chain: so the chain lives as long as the endpoint, named or not.
+        blueprint.chain = self
         all_chains.add(self)
 
     @property
@@ -66,24 +71,28 @@ class Chain:
         """
         return self._blueprint.plan()
 
-    def check(self) -> None:
+    def check(self, *, engine: str | None = None) -> None:
         """Check everything that can be known before it runs.
+
+        Args:
+            engine: The name of the engine on which it is to run (`memory`, `sqlite`, …); None: what only some engines
+                can do is not looked at.
 
         Raises:
             InvalidChain: Something is wrong; all of it is in `.problems`.
         """
-        self._blueprint.plan()
+        self._blueprint.plan(engine)
 
     def __call__(self, fn: F, /) -> F:
         """Let every successful request to the endpoint *fn* start a run.
 
         Raises:
             StreamingEndpoint: The endpoint is a generator.
-            DeclarationError: It has a chain already.
+            DeclarationError: It has a chain already, or is no function.
         """
-        namespace = sys._getframe(1).f_locals if "<locals>" in underlying(fn).__qualname__ else {}  # noqa: SLF001 - see _signature
+        _check_callable(fn, self.source)
         starting = Starting(self._blueprint)
-        wrapper, endpoint = wrap(fn, starting, self.options.returns, dict(namespace))
+        wrapper, endpoint = wrap(fn, starting, self.options.returns, local_names(fn))
         starting.endpoint = endpoint
         self._blueprint.endpoints.append(endpoint)
         return wrapper
@@ -110,18 +119,18 @@ class Chain:
     async def start(self, /, **inputs: object) -> Run:
         """Start a run at once, and return it without waiting for its end.
 
-        It does not wait for the commit of a surrounding request. Without `install` it is a task of the running loop that
-        nobody waits for at shutdown.
+        It does not wait for the commit of a surrounding request. Without `install` it is a task of the running loop
+        that nobody waits for at shutdown.
 
         Args and errors as for `run()`.
         """
         engine = engine_here()
         run = engine.take(self._request(engine, inputs))
-        engine.start(run)
+        _ = engine.start(run)
         return run
 
     def _request(self, engine: Engine, inputs: Mapping[str, object]) -> RunRequest:
-        request = self._blueprint.asked(inputs)
+        request = self._blueprint.asked(engine.name, inputs)
         limit = self.options.max_pending if request.counted else None
         if limit is not None and engine.pending(self.name) >= limit:
             raise QueueFull(chain=self.name, max_pending=limit, retry_after=1.0)
@@ -135,11 +144,17 @@ class Chain:
         return f"<Chain {self.name!r} {self.source.at}>"
 
 
+def _check_callable(endpoint: object, chain: Source) -> None:
+    if not callable(endpoint):
+        what = f"@chain got {endpoint!r}, which is no endpoint."
+        raise DeclarationError(what=what, rows=(("declared at", chain.at),), fixes=(_ABOVE,))
+
+
 class FlowChain(Chain, Generic[Flow_co]):
     """A `Chain` as the mypy plugin knows it."""
 
 
-def chain(  # noqa: PLR0913 - each option has a default, and most chains use none or two
+def chain(
     *targets: Target,
     name: str | None = None,
     returns: str | None = None,
@@ -174,14 +189,16 @@ def chain(  # noqa: PLR0913 - each option has a default, and most chains use non
         *targets: Tasks, their names, or whole registries; none: the whole default registry.
         name: Its name, unique in an app; default: the first endpoint's, else the targets' joined by `+`.
         returns: The name under which the endpoint's return value is an input.
-        start: `commit` (default): a run begins when the response is sent and every dependency of the request has been closed
-            without an exception. `response`: right after the response.
-        deadline: Seconds for a whole run, from its start; then it fails with `DeadlineExceeded`. Default None: no limit.
-        key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same run.
+        start: `commit` (default): a run begins when the response is sent and every dependency of the request has been
+            closed without an exception. `response`: right after the response.
+        deadline: Seconds for a whole run, from its start; then it fails with `DeadlineExceeded`. Default None: no
+            limit.
+        key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same
+            run.
         idempotent: Honour the `Idempotency-Key` header of requests.
         tags: Words to find runs by: templates like `key`.
-        max_pending: How many runs of this chain may be queued or running; beyond, an endpoint answers 429 and `start()` raises
-            `QueueFull`. Default None: no limit.
+        max_pending: How many runs of this chain may be queued or running; beyond, an endpoint answers 429 and
+            `start()` raises `QueueFull`. Default None: no limit.
         expose_result: Whether `GET /runs/{id}/result` may show the targets' outputs.
         delay: Seconds between the request and the start; needs a durable engine.
         priority: Runs with a lower number start first; needs a durable engine.
@@ -199,13 +216,12 @@ def chain(  # noqa: PLR0913 - each option has a default, and most chains use non
         deadline=deadline,
         key=key,
         idempotent=idempotent,
-        tags=dict(tags or {}),
+        tags=tags or {},
         max_pending=max_pending,
         expose_result=expose_result,
         delay=delay,
         priority=priority,
         cron=cron,
     )
-    check_options(source, options)
-    checked = tuple(check_target(source, target) for target in targets)
-    return Chain(Blueprint(name, checked, options, source))
+    check_options(source, name, options)
+    return Chain(Blueprint(name, Targets(check_targets(source, targets), source), options, source))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast, overload
 from ._options import After, EachOver, Effect, Options, known_options
 from ._specs import calling_place, make_spec, source_of
 from .errors import DeclarationError, DuplicateTask
-from .spec import Backoff, RunIf, TaskSpec
+from .spec import Backoff, RunIf, Source, TaskSpec
 from .tasks import AnyTask, FanOut, Task
 
 __all__ = ["FanOutDecorator", "Registry", "TaskDecorator", "default_registry", "source_of", "task"]
@@ -194,7 +194,7 @@ class Registry:
         if task.name in self._own:
             Registry.reloads += 1
         else:
-            self._refuse_if_closed(f"Task {task.name!r}", task.spec.source.at)
+            self._refuse_if_closed(f"Task {task.name!r}", task.spec.source)
         self._own[task.name] = task
         return task
 
@@ -214,7 +214,7 @@ class Registry:
             DuplicateTask: Both have a task of one name.
             DeclarationError: A chain of the whole registry has been checked already.
         """
-        self._refuse_if_closed(f"Registry {other.name!r}", calling_place("include").at)
+        self._refuse_if_closed(f"Registry {other.name!r}", calling_place("include"))
         for name, second in other.tasks.items():
             for registry in self._all_above():
                 first = registry.get(name)
@@ -269,11 +269,11 @@ class Registry:
         finally:
             self._own, self._includes, self._included_by, self._closed_by = kept
 
-    def _refuse_if_closed(self, what: str, place: str) -> None:
+    def _refuse_if_closed(self, what: str, place: Source) -> None:
         if self._closed_by is not None:
             text = f"{what} comes too late: chain {self._closed_by!r} takes all of registry {self.name!r}."
             fix = "import the module that declares it before the app starts"
-            raise DeclarationError(what=text, rows=(("declared at", place),), fixes=(fix,))
+            raise DeclarationError(what=text, rows=(("declared at", place.at),), fixes=(fix,))
 
     def _all_below(self) -> Iterator["Registry"]:
         """Yield this registry and all that it includes, each once."""

@@ -1,17 +1,17 @@
 """2. PLAN: the tasks of a chain, in order, with the source of every parameter.
 
-A `Plan` is made once, at start-up, from declarations alone: no clock, no network, no framework. It is immutable and shared by
-all runs. Whatever is wrong is found here, all of it at once.
+A `Plan` is made once, at start-up, from declarations alone: no clock, no network, no framework. It is immutable and
+shared by all runs. Whatever is wrong is found here, all of it at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
+from typing import NamedTuple
 
 from ._graph import Collector
-from ._wiring import Fill, InputSpec, Wiring
+from ._wiring import Fill, InputSpec, Row, Wiring
 from .declare import Registry
-from .errors import InvalidChain
+from .errors import ChainError, InvalidChain
 from .spec import Signature, TaskSpec
 
 
@@ -47,23 +47,13 @@ class Node:
     """What takes its effect back."""
     children: tuple[int, ...]
     """All that wait for it."""
+    conditional: bool
+    """Whether it may be decided not to run it although all upstream has succeeded."""
 
     @property
     def name(self) -> str:
         """The task's name."""
         return self.spec.name
-
-    @property
-    def undo_fills(self) -> tuple[Fill, ...]:
-        """Where the parameters of its undo come from."""
-        return () if self.undo is None else self.undo.fills
-
-    @property
-    def conditional(self) -> bool:
-        """Whether it may be decided not to run it although all upstream has succeeded."""
-        if self.spec.run_if == "any_failed":
-            return True
-        return any("succeeded" not in fill.param.accepts for fill in self.fills if fill.kind == "task")
 
     @property
     def max_attempts(self) -> int:
@@ -85,6 +75,8 @@ class Plan:
     """The tasks that the chain names."""
     index: Mapping[str, int]
     """The place of each task, by name."""
+    injects: bool
+    """Whether FastAPI gives any of the parameters."""
     names: tuple[str, ...] = field(init=False)
     """The names of the tasks, in order."""
     children: tuple[tuple[int, ...], ...] = field(init=False)
@@ -95,94 +87,99 @@ class Plan:
     """The names of the inputs, in the order of their slots."""
     defaults: tuple[object, ...] = field(init=False)
     """Their defaults."""
-    injects: bool = field(init=False)
-    """Whether FastAPI gives any of the parameters."""
     conditional: bytes = field(init=False)
     """1 for each task that may be decided not to run although all upstream has succeeded."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(node.spec.name for node in self.nodes))
-        object.__setattr__(self, "input_names", tuple(item.name for item in self.inputs))
-        object.__setattr__(self, "defaults", tuple(item.default for item in self.inputs))
-        object.__setattr__(self, "children", tuple(node.children for node in self.nodes))
-        object.__setattr__(self, "indegrees", tuple(len(node.parents) for node in self.nodes))
-        fills = (fill for node in self.nodes for fill in (*node.fills, *node.undo_fills))
-        object.__setattr__(self, "injects", any(fill.kind == "injected" for fill in fills))
-        object.__setattr__(self, "conditional", bytes(node.conditional for node in self.nodes))
+        object.__setattr__(self, "names", tuple([node.spec.name for node in self.nodes]))
+        object.__setattr__(self, "children", tuple([node.children for node in self.nodes]))
+        object.__setattr__(self, "indegrees", tuple([len(node.parents) for node in self.nodes]))
+        object.__setattr__(self, "conditional", bytes([node.conditional for node in self.nodes]))
+        object.__setattr__(self, "input_names", tuple([item.name for item in self.inputs]))
+        object.__setattr__(self, "defaults", tuple([item.default for item in self.inputs]))
 
     @property
     def required(self) -> tuple[str, ...]:
         """The names of the inputs without which it cannot run."""
         return tuple(item.name for item in self.inputs if item.required)
 
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The names under which results flow, in order."""
-        return tuple(node.spec.output for node in self.nodes)
-
-    def provides_to(self, task: str) -> tuple[str, ...]:
-        """Return the names that *task* can take from upstream, in order."""
-        if task not in self.index:
-            return ()
+    def provides_to(self, i: int) -> tuple[str, ...]:
+        """Return the names that task *i*, or its undo, can take from upstream, in order."""
         seen: set[int] = set()
-        todo = list(self.nodes[self.index[task]].parents)
+        todo = [*self.nodes[i].parents]
         while todo:
-            i = todo.pop()
-            if i not in seen:
-                seen.add(i)
-                todo.extend(self.nodes[i].parents)
-        return tuple(self.nodes[i].spec.output for i in sorted(seen))
+            p = todo.pop()
+            if p not in seen:
+                seen.add(p)
+                todo += self.nodes[p].parents
+        return tuple(self.nodes[p].spec.output for p in sorted(seen))
+
+    def taken(self) -> Iterator[tuple[TaskSpec, Fill]]:
+        """Yield the parameters that a task upstream fills by name, each with its task or undo."""
+        for node in self.nodes:
+            yield from ((node.spec, fill) for fill in node.fills if _by_name(fill))
+            if node.undo is not None:
+                yield from ((node.undo.spec, fill) for fill in node.undo.fills if _by_name(fill))
 
 
-def make_plan(
-    chain: str,
-    targets: Sequence[TaskSpec],
-    registries: Sequence[Registry],
-    *,
-    given: Sequence[str] = (),
-) -> Plan:
+def _by_name(fill: Fill) -> bool:
+    return fill.kind == "task" and fill.param.reference is None
+
+
+class Draft(NamedTuple):
+    """A plan and what is wrong with it; it can be run if nothing is."""
+
+    plan: Plan
+    problems: tuple[ChainError, ...] = ()
+    sure: bool = True
+    """Whether everything that is named is there; if not, an input that seems not to be wanted may be."""
+
+
+def draft_plan(chain: str, targets: Sequence[TaskSpec], registries: Sequence[Registry]) -> Draft:
     """Plan *targets* and everything upstream of them.
 
     Args:
         chain: The chain's name, for errors.
         targets: The tasks that the chain names.
         registries: Where names are looked up after the task's own registry.
-        given: Names that every endpoint of the chain gives: such a name is an input even if a task elsewhere bears it.
+    """
+    graph = Collector(chain, registries).collect(targets)
+    wiring = Wiring(graph, registries)
+    children = wiring.upstream.children
+    nodes = tuple([_node(i, spec, wiring.wire(i), children[i]) for i, spec in enumerate(graph.order)])
+    plan = Plan(
+        chain=chain,
+        nodes=nodes,
+        inputs=wiring.inputs,
+        targets=tuple(dict.fromkeys(graph.index[spec] for spec in targets)),
+        index={spec.name: i for i, spec in enumerate(graph.order)},
+        injects=wiring.injects,
+    )
+    return Draft(plan, (*graph.problems, *wiring.problems), sure=not graph.unsure)
+
+
+def make_plan(chain: str, targets: Sequence[TaskSpec], registries: Sequence[Registry]) -> Plan:
+    """Plan *targets* and everything upstream of them; arguments as for `draft_plan`.
 
     Raises:
         InvalidChain: Something is wrong; all of it is in `.problems`.
     """
-    graph = Collector(chain, registries).collect(targets)
-    if graph.problems:
-        # Sources of parameters make no sense in a graph that is not there.
-        raise InvalidChain(chain=chain, problems=tuple(graph.problems))
-    wiring = Wiring(graph, registries, frozenset(given))
-    rows = [wiring.wire(spec) for spec in graph.order]
-    if wiring.problems:
-        raise InvalidChain(chain=chain, problems=tuple(wiring.problems))
-    children = _children([row.parents for row in rows])
-    nodes = tuple(
-        Node(
-            index=i,
-            spec=spec,
-            signature=row.signature,
-            fills=row.fills,
-            parents=row.parents,
-            after=row.after,
-            over=row.over,
-            undo=None if row.undo is None else UndoNode(spec=row.undo[0], fills=row.undo[1]),
-            children=children[i],
-        )
-        for i, (spec, row) in enumerate(zip(graph.order, rows, strict=True))
+    draft = draft_plan(chain, targets, registries)
+    if draft.problems:
+        raise InvalidChain(chain=chain, problems=draft.problems)
+    return draft.plan
+
+
+def _node(i: int, spec: TaskSpec, row: Row, children: tuple[int, ...]) -> Node:
+    return Node(
+        index=i,
+        spec=spec,
+        signature=row.signature,
+        fills=row.fills,
+        parents=row.parents,
+        after=row.after,
+        over=row.over,
+        undo=None if row.undo is None else UndoNode(spec=row.undo, fills=row.undo_fills),
+        children=children,
+        conditional=row.conditional,
     )
-    place = {node.spec.name: node.index for node in nodes}
-    wanted = tuple(dict.fromkeys(place[spec.name] for spec in targets))
-    return Plan(chain=chain, nodes=nodes, inputs=wiring.inputs(), targets=wanted, index=place)
-
-
-def _children(parents: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    children: list[list[int]] = [[] for _ in parents]
-    for i, above in enumerate(parents):
-        for parent in above:
-            children[parent].append(i)
-    return [tuple(below) for below in children]

@@ -144,12 +144,14 @@ class AmbiguousProducer(PlanError):
     param: str
     """The parameter."""
     producers: tuple[Source | str, ...]
-    """What provides it: tasks, or an input in words, as `endpoint 'checkout'`."""
+    """What provides it: tasks, or an input in words."""
+    endpoint: Source | None = None
+    """The endpoint, if it provides it as well."""
     code: ClassVar[str] = "ambiguous-producer"
 
     def problem(self) -> str:
-        tasks = all(isinstance(producer, Source) for producer in self.producers)
-        count = f"{len(self.producers)} {'tasks' if tasks else 'sources'}"
+        tasks = all(isinstance(producer, Source) for producer in self.producers) and self.endpoint is None
+        count = f"{len(self.producers) + (self.endpoint is not None)} {'tasks' if tasks else 'sources'}"
         return f"{count} provide {self.param!r}, and task {self.task.name!r} does not say which one it wants."
 
     def evidence(self) -> Iterable[Row]:
@@ -157,13 +159,15 @@ class AmbiguousProducer(PlanError):
         for producer in self.producers:
             where = (producer,) if isinstance(producer, str) else (producer.name, producer.at)
             yield ("provided by", *where)
+        if self.endpoint is not None:
+            yield ("provided by", f"endpoint {self.endpoint.name}", self.endpoint.at)
 
     def remedies(self) -> Iterable[str]:
         tasks = [producer.name for producer in self.producers if isinstance(producer, Source)]
         if tasks:
             yield f"choose one: {self.param}: Annotated[..., From({tasks[0]})]"
             yield f'give one of them another output name: @task(output="{self.param}_2")'
-        if len(tasks) < len(self.producers):
+        if len(tasks) < len(self.producers) or self.endpoint is not None:
             yield f"give the input another name than {self.param!r}"
 
 

@@ -92,8 +92,8 @@ class EndpointCheck:
                 self._present(need, given[need.name])
         for name, (taker, giver) in self.flow.taken.items():
             if name in given:
-                sources = (someone(giver), someone(self.name))
-                error = AmbiguousProducer(task=someone(taker), param=name, producers=sources)
+                who, at = (someone(giver),), someone(self.name)
+                error = AmbiguousProducer(task=someone(taker), param=name, producers=who, endpoint=at)
                 self.view.say(error, given[name].at)
         self._templates(set(given))
 

@@ -75,7 +75,7 @@ class Runtime:
             if first is not chain:
                 problems.append(DuplicateChain(name=chain.name, first=_place(first), second=_place(chain)))
             try:
-                chain.check()
+                chain.check(engine=self.engine.name)
             except InvalidChain as error:
                 problems += error.problems
         if problems:
