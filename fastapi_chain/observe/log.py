@@ -1,4 +1,4 @@
-"""What goes wrong, as lines of the standard log: one each, with the same as fields for whoever reads logs by machine."""
+"""What goes wrong, as lines of the standard log: one each, and the same as fields for whoever reads logs by machine."""
 
 import logging
 from typing import Final
@@ -14,7 +14,7 @@ _BEHIND: Final = "upstream_failed: "
 def log_event(event: Event) -> None:
     """Write *event* to the log `fastapi_chain`, if it is one that somebody should know of.
 
-    Failures are errors, with the traceback; attempts that are followed by another one and tasks that are skipped because of a
+    Failures are errors, with the traceback; attempts that another one follows and tasks that are skipped because of a
     failure are warnings; what was skipped on purpose is not worth a line.
     """
     match event:
