@@ -307,7 +307,7 @@ def _param(parameter: inspect.Parameter) -> ParamSpec:
     default = parameter.default
     reference = next((item for item in (default, *metadata) if isinstance(item, Reference)), None)
     marker = None if reference else injection_marker(plain, metadata, default)
-    if default is reference or (marker is not None and default is marker):
+    if isinstance(default, Reference) or (marker is not None and default is marker):
         default = EMPTY
     tolerance = _tolerance(plain)
     return ParamSpec(
