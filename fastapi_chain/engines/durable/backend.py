@@ -88,9 +88,9 @@ class DurableRun:
         return self._state
 
     def show(self, state: StoredState | None) -> None:
-        """Show *state* from now on, if there is one."""
+        """Show *state* from now on, if there is one, and unless the run has begun here in the meantime."""
         self._seen = time.monotonic()
-        if state is not None:
+        if state is not None and not self.local:
             self._state = state
 
     def become(self, run: str) -> None:
@@ -175,11 +175,11 @@ class DurableRun:
         if inner.state == "cancelled":
             raise RunCancelled(run=self.id, reason=inner.reason)
         if inner.state == "failed":
-            counting = [error for i, error in sorted(inner.ledger.errors.items()) if inner.counts(i)]
+            counting: list[Exception] = [inner.exception(i) for i in sorted(inner.ledger.errors) if inner.counts(i)]
             if inner.error is not None:
                 counting.append(inner.error)
             text = f"run {self.id[:8]} of chain {self.chain!r} failed"
-            raise BaseExceptionGroup(text, counting)
+            raise ExceptionGroup(text, counting)
 
     # --- what users do with it
 
@@ -256,7 +256,8 @@ class DurableRun:
             raise RunNotFinished(run=self.id, state="running" if state is None else state.state)
         if not reopen(state, from_):
             raise NothingToRetry(run=self.id)
+        # Before it is let go: it may begin again in this very process before we hear of it.
+        self._state, self.performer = state, None
+        self.detach(ended=False)
         if not await self._home.reopen(state):
             raise RunNotFinished(run=self.id, state="running")
-        self._state = state
-        self.detach(ended=False)

@@ -26,6 +26,13 @@ class AttemptDoc(TypedDict):
     backoff: NotRequired[float]
 
 
+class UndoDoc(TypedDict):
+    """How an undo ended."""
+
+    at: float
+    error: NotRequired[list[str]]
+
+
 class OutcomeDoc(TypedDict):
     """How a task ended."""
 
@@ -37,6 +44,8 @@ class OutcomeDoc(TypedDict):
     reason: NotRequired[str]
     root: NotRequired[int]
     undone: NotRequired[bool]
+    undo: NotRequired[UndoDoc]
+    earlier: NotRequired[int]
 
 
 def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc:
@@ -54,6 +63,13 @@ def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc
         doc["root"] = ledger.roots[i]
     if i in ledger.undone:
         doc["undone"] = True
+    if i in ledger.undos:
+        at, error = ledger.undos[i]
+        doc["undo"] = UndoDoc(at=at + ledger.epoch)
+        if error is not None:
+            doc["undo"]["error"] = [error.type, error.message]
+    if i in ledger.earlier:
+        doc["earlier"] = ledger.earlier[i]
     if value is not None:
         doc["value"] = value
     return doc
@@ -82,6 +98,11 @@ def load_outcome(ledger: Ledger, i: int, doc: OutcomeDoc, *, name: str, run: str
         ledger.roots[i] = doc["root"]
     if doc.get("undone", False):
         ledger.undone.add(i)
+    if "undo" in doc:
+        undo = doc["undo"]
+        ledger.undos[i] = undo["at"] - ledger.epoch, ErrorInfo(*undo["error"]) if "error" in undo else None
+    if "earlier" in doc:
+        ledger.earlier[i] = doc["earlier"]
     if state == FAILED:
         error = attempts[-1].error if attempts else None
         unknown = ErrorInfo("Exception", "")

@@ -237,7 +237,7 @@ class DurableEngine:
         backend.stored = True
         backend.become(id_)
 
-    def start(self, run: Run) -> "asyncio.Task[None]":
+    def start(self, run: Run, _request: RunRequest | None = None) -> "asyncio.Task[None]":
         """Start *run*; the task ends when it is certain that it will run, here or elsewhere."""
         task = asyncio.get_running_loop().create_task(self._start(backend_of(run)))
         self._tasks.add(task)
@@ -282,7 +282,7 @@ class DurableEngine:
             self._fresh.pop(order.run, None)
             raise
 
-    async def perform(self, run: Run) -> None:
+    async def perform(self, run: Run, _request: RunRequest | None = None) -> None:
         """Run *run*, and return when it has finished."""
         await self.start(run)
         await run.wait()

@@ -13,18 +13,19 @@ from typing import Any, Final, NotRequired, Protocol, TypedDict, cast
 
 from fastapi_chain._clock import Timer
 from fastapi_chain._fan import FanOutRun
-from fastapi_chain._ledger import CANCELLED, FAILED, PENDING, SUCCEEDED
+from fastapi_chain._ledger import FAILED, PENDING, SUCCEEDED
 from fastapi_chain._program import Program
 from fastapi_chain._replay import replay
 from fastapi_chain._state import MISSING
 from fastapi_chain._threads import Hopper
 from fastapi_chain._undo import undo
 from fastapi_chain.errors import DeadlineExceeded, RunError, UnserializableOutput
-from fastapi_chain.events import Event, RunFinished, RunStarted, TaskCancelled, TaskFailed, TaskSucceeded
-from fastapi_chain.execute import Unit, execute
+from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSucceeded
+from fastapi_chain._unit import Unit
+from fastapi_chain.execute import execute
 from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.run import RunBackend
-from fastapi_chain.schedule import run_plan
+from fastapi_chain.schedule import PlanRun
 from fastapi_chain.spec import Source
 
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
@@ -108,7 +109,7 @@ class Execution:
         """The events that the database does not know yet; only kept once somebody follows."""
         self._past: list[Event] = []
         self._followed = False
-        self._work: asyncio.Future[None] | None = None
+        self._tasks: PlanRun | None = None
         self._performer: asyncio.Task[object] | None = None
 
     async def perform(self, backend: RunBackend, checkpoint: Checkpoint) -> EndDoc:
@@ -126,7 +127,8 @@ class Execution:
         timer = self._begin(backend)
         try:
             if self.state.cancel_reason is None:
-                await self._run()
+                self._tasks = PlanRun(self.state, self._task)
+                await self._tasks.go()
             else:
                 self._recall()
         finally:
@@ -168,8 +170,8 @@ class Execution:
         state = self.state
         if state.cancel_reason is None and state.finished is None:
             state.cancel_reason = state.reason = reason
-            if self._work is not None:
-                self._work.cancel()
+            if self._tasks is not None:
+                self._tasks.stop()
 
     # --- from begin to end
 
@@ -204,20 +206,6 @@ class Execution:
         state.error = DeadlineExceeded(chain=state.plan.chain, seconds=self._deadline or 0.0, run=state.id)
         self.stop("deadline")
 
-    async def _run(self) -> None:
-        """Run the tasks in a task of their own: it can be ended, and the workflow goes on."""
-        work = self._work = asyncio.ensure_future(run_plan(self.state, self._task))
-        try:
-            await asyncio.wait((work,))
-        except asyncio.CancelledError:
-            work.cancel()
-            await asyncio.wait((work,))
-            # Whatever came of it is for those who carry the run on.
-            work.cancelled() or work.exception()  # noqa: B018 - looking at it is what counts
-            raise
-        if not work.cancelled():
-            work.result()
-
     def _recall(self) -> None:
         """Put down what is kept of a run that is to end before anything else runs."""
         state, recorded = self.state, self._prior.recorded
@@ -236,7 +224,7 @@ class Execution:
             if doc is not None and self.state.fans[i].states[k] == PENDING:
                 self._restore(StoredUnit.of_item(self.state, self._program.steps[i], self._home.hop, k, item), doc)
         if all(state >= SUCCEEDED for state in self.state.fans[i].states):
-            fan.conclude(None)
+            fan.conclude()
 
     async def _wind_up(self) -> StateName:
         """Put down what never began, and undo what was done if the run ends badly; return how it ends."""
@@ -245,9 +233,7 @@ class Execution:
             return "succeeded"
         for i, stands in enumerate(state.ledger.states):
             if stands < SUCCEEDED:
-                state.ledger.states[i] = CANCELLED
-                state.ledger.reasons[i] = state.cancel_reason or "run_cancelled"
-                state.tell(TaskCancelled, task=state.plan.names[i], reason=state.ledger.reasons[i])
+                state.call_off(state.ledger, i, state.plan.names[i])
         ends_as = self._ends_as()
         # Whether an interrupted effect has happened nobody knows: what is to be done about it is for people to say.
         if ends_as != "succeeded" and state.cancel_reason != INTERRUPTED:
@@ -288,7 +274,7 @@ class Execution:
         else:
             await FanOutRun(state, step, self._home.hop, over, unit=StoredUnit, perform=self._perform)()
 
-    async def _perform(self, unit: Unit, *, entered: bool = False) -> None:
+    async def _perform(self, unit: Unit) -> None:
         """Run a task or an item to its outcome, unless that is kept already."""
         number = self._number(unit)
         if unit.step.spec.effect == "once":
@@ -301,21 +287,18 @@ class Execution:
             if self._marks.get(number, self._token) != self._token:
                 self._interrupted(unit)
             else:
-                await execute(unit, entered=entered)
+                await execute(unit)
             return dump_outcome(unit.ledger, unit.i, getattr(unit, "text", None))
 
         doc = await self._checkpoint(number, unit.name, body)
         if not ran:
-            if entered and unit.step.gate is not None:
-                unit.step.gate.leave()
             self._restore(unit, doc)
         if doc.get("reason") == INTERRUPTED:
             self.stop(INTERRUPTED)
 
     def _number(self, unit: Unit) -> int:
-        if unit.ledger is self.state.ledger:
-            return self._numbers.task(unit.i)
-        return self._numbers.item(unit.step.index, unit.i)
+        i, k = unit.step.index, unit.item
+        return self._numbers.task(i) if k is None else self._numbers.item(i, k)
 
     async def _mark(self, unit: Unit) -> None:
         """Keep that *unit* is about to begin, and by whose hand."""
@@ -325,8 +308,8 @@ class Execution:
         async def body() -> str:
             return token
 
-        i = unit.step.index
-        mark = self._numbers.mark(i) if unit.ledger is self.state.ledger else self._numbers.item_mark(i, unit.i)
+        i, k = unit.step.index, unit.item
+        mark = self._numbers.mark(i) if k is None else self._numbers.item_mark(i, k)
         self._marks[number] = await self._checkpoint(mark, f"{unit.name} begins", body)
 
     def _interrupted(self, unit: Unit) -> None:
@@ -373,19 +356,19 @@ class Execution:
         if (kind, task) not in self._prior.told:
             tell()
 
-    async def _undo(self, unit: Unit, *, entered: bool = False) -> None:
+    async def _undo(self, unit: Unit) -> None:
         """Run an undo to its outcome, unless that is kept already."""
-        i = unit.step.index
-        item = unit.name.rpartition("[")[2] if self.state.plan.nodes[i].over is not None else ""
-        number = self._numbers.item_undo(i, int(item[:-1])) if item else self._numbers.undo(i)
+        i, k = unit.step.index, unit.item
+        number = self._numbers.undo(i) if k is None else self._numbers.item_undo(i, k)
+        name = self.state.plan.names[i] if k is None else f"{self.state.plan.names[i]}[{k}]"
         ran = False
 
         async def body() -> OutcomeDoc:
             nonlocal ran
             ran = True
-            await execute(unit, entered=entered)
+            await execute(unit)
             return dump_outcome(unit.ledger, unit.i)
 
-        doc = await self._checkpoint(number, f"undo {self.state.plan.names[i]}{f'[{item}' if item else ''}", body)
+        doc = await self._checkpoint(number, f"undo {name}", body)
         if not ran:
             load_outcome(unit.ledger, unit.i, doc, name=unit.name, run=self.state.id)

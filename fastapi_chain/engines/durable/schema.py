@@ -12,7 +12,7 @@ from fastapi_chain._serialize import Codec, Unstorable, codec_of
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._wiring import Fill
 from fastapi_chain.errors import ChainError, EngineError, RequestBoundDependency, UnserializableOutput
-from fastapi_chain.execute import Unit
+from fastapi_chain._unit import Unit
 from fastapi_chain.plan import Plan
 from fastapi_chain.spec import EMPTY, Source, TaskSpec
 

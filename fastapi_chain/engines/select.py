@@ -1,0 +1,64 @@
+"""From what `install(engine=...)` was given to an engine."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from fastapi_chain._state import Sink
+from fastapi_chain._threads import ThreadPool
+from fastapi_chain.errors import EngineNotInstalled
+from fastapi_chain.plan import Plan
+
+from .base import Engine
+from .memory import MemoryEngine
+
+
+def make_engine(
+    engine: "str | Engine",
+    *,
+    plans: Callable[[str], Plan | None],
+    app: object,
+    worker: bool,
+    pool: ThreadPool,
+    sinks: tuple[Sink, ...],
+    max_running: int | None,
+    history: int,
+) -> Engine:
+    """Return the engine that *engine* stands for.
+
+    Args:
+        engine: `memory`, `sqlite:///chains.db`, `postgresql://…`, or an engine.
+        plans: Finds the plan of a chain by its name; for runs that come from a database.
+        app: The app whose `dependency_overrides` hold for them.
+        worker: Whether runs run in this process; the memory engine has no other.
+        pool: The threads of `def` tasks.
+        sinks: Who is told every event.
+        max_running: How many runs at once in this process.
+        history: How many finished runs are kept.
+
+    Raises:
+        EngineNotInstalled: The engine needs a package that is not there.
+        EngineError: There is no such engine.
+    """
+    if not isinstance(engine, str):
+        return engine
+    if engine == "memory":
+        return MemoryEngine(pool=pool, sinks=sinks, max_running=max_running)
+    try:
+        # An import at the head of this file would make everybody need DBOS.
+        durable: Any = import_module("fastapi_chain.engines.durable.engine")
+        made: Engine = durable.DurableEngine(
+            engine,
+            plans=plans,
+            app=app,
+            worker=worker,
+            pool=pool,
+            sinks=sinks,
+            max_running=max_running,
+            history=history,
+        )
+    except ModuleNotFoundError as error:
+        name = engine.partition(":")[0]
+        extra = "durable" if name == "sqlite" else "postgres"
+        raise EngineNotInstalled(engine=name, extra=extra, module=error.name or "dbos") from error
+    return made
