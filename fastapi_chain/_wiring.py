@@ -21,6 +21,9 @@ from .spec import EMPTY, SUCCEEDED_ONLY, ParamSpec, Role, Signature, Source, Tas
 FillKind: TypeAlias = Literal["task", "input", "item", "injected", "run", "context", "progress"]
 """Who gives a parameter its value."""
 
+_Via: TypeAlias = Literal["task", "fan-out"]
+"""How a task's output travels, see `TypeMismatch`."""
+
 _BY_ROLE: Final[Mapping[Role, FillKind]] = {
     Role.INJECTED: "injected",
     Role.RUN: "run",
@@ -205,20 +208,18 @@ class Wiring:
 
     def _from(self, spec: TaskSpec, param: ParamSpec, producer: int) -> Fill:
         """Take *param* from a task, if its type allows."""
-        gives = self.upstream.outputs[producer]
         source = self._order[producer]
-        if param.collects:
-            if source.each is None:
-                param = plain(param)  # a list of outcomes that some task has made itself
-            else:
-                gives = self._graph.readings[producer].signature.returns
+        if param.collects and source.each is None:
+            param = plain(param)  # a list of outcomes that some task has made itself
+        one = self._graph.readings[producer].signature.returns
+        gives = one if param.collects else self.upstream.outputs[producer]
         if gives is not param.type and self._verdict(gives, param.type) is False:
-            self._mismatch(source, gives, spec, param)
+            self._mismatch(source, one, spec, param, "task" if gives is one else "fan-out")
         return Fill(param, "task", producer)
 
-    def _mismatch(self, source: TaskSpec, gives: object, spec: TaskSpec, param: ParamSpec) -> None:
-        takes = param.type
-        error = TypeMismatch(param=param.name, producer=source.source, returns=gives, consumer=spec.source, takes=takes)
+    def _mismatch(self, source: TaskSpec, gives: object, spec: TaskSpec, param: ParamSpec, via: _Via = "task") -> None:
+        name, at, takes = param.name, spec.source, param.type
+        error = TypeMismatch(param=name, producer=source.source, returns=gives, consumer=at, takes=takes, via=via)
         self.problems.append(error)
 
     def _verdict(self, gives: object, takes: object) -> bool | None:

@@ -57,20 +57,25 @@ class Filling:
         """Check that an output fits a parameter."""
         accepts = param.tolerance.accepts
         self.accepted[give.id] = self.accepted.get(give.id, accepts) & accepts
-        if not param.native:
-            given = one_of(give.type) if give.fan and param.tolerance.collects else give.type
-            self.check(param, given, give.task)
+        if param.native:
+            return
+        one = one_of(give.type) if give.fan else give.type
+        if param.tolerance.collects or not give.fan:
+            self.check(param, one, give.task)
+        else:
+            self.check(param, give.type, give.task, one)
 
-    def check(self, param: Param, given: Type, producer: str) -> None:
-        """Check that what *producer* gives fits *param*."""
+    def check(self, param: Param, given: Type, producer: str, one: Type | None = None) -> None:
+        """Check that what *producer* gives fits *param*; *one* is one of the results if it gives those of a fan-out."""
 
         def mismatch(returns: str, takes: str) -> TypeMismatch:
             return TypeMismatch(
                 param=param.name,
                 producer=someone(producer),
-                returns=returns,
+                returns=returns if one is None else self.view.text(one),
                 consumer=someone(self.consumer),
                 takes=takes,
+                via="task" if one is None else "fan-out",
             )
 
         self.view.fits(given, param.type, mismatch, param.at)
