@@ -7,8 +7,8 @@ from ._state import MISSING, RunState
 def reopen(run: RunState, from_: str) -> bool:
     """Make what is to run again pending; return whether there is anything.
 
-    A task that was undone counts as not run. Whatever lies below a task that runs again runs again too: what it made, it made of
-    values that no longer hold.
+    What was undone or cancelled counts as not run. Whatever lies below a task that runs again runs again too: what it made, it made
+    of values that no longer hold.
 
     Args:
         run: A finished run.
@@ -18,15 +18,17 @@ def reopen(run: RunState, from_: str) -> bool:
         KeyError: There is no such task.
     """
     run.settle()
-    again = _chosen(run, from_)
+    ledger = run.ledger
+    again = _chosen(run, from_) | ledger.undone
     if not again:
         return False
-    again |= run.ledger.undone
+    again |= {i for i, state in enumerate(ledger.states) if state == CANCELLED}
     for node in run.plan.nodes:
-        if node.index in again or any(parent in again for parent in node.parents):
+        below = any(parent in again for parent in node.parents)
+        if below or node.index in again:
             again.add(node.index)
-            _reset(run, node.index, keep_items=from_ == "failed")
-    run.late.clear()
+            _reset(run, node.index, keep_items=from_ == "failed" and not below)
+    run.lingering.late.clear()
     run.state, run.reason, run.error, run.cancel_reason = "queued", None, None, None
     run.finished = run.deadline_at = None
     return True
@@ -39,23 +41,24 @@ def _chosen(run: RunState, from_: str) -> set[int]:
         return set(range(len(ledger.states)))
     if from_ != "failed":
         return {run.plan.index[from_]}
-    return {
+    failed = {
         i
         for i, state in enumerate(ledger.states)
         if state in {FAILED, CANCELLED} or (state == SKIPPED and ledger.states[ledger.roots.get(i, i)] == FAILED)
     }
+    # Of an optional fan-out, items may have failed although the whole has not.
+    return failed | {i for i, fan in run.fans.items() if FAILED in fan.states}
 
 
 def _reset(run: RunState, i: int, *, keep_items: bool) -> None:
-    """Make task *i* pending; of a fan-out that failed, the items that succeeded are kept."""
+    """Make task *i* pending; of a fan-out perhaps only the items that have failed, were cancelled or undone."""
     fan = run.fans.get(i)
     if fan is not None:
-        kept = keep_items and run.ledger.states[i] in {FAILED, CANCELLED} and i not in run.ledger.undone
         for k, state in enumerate(fan.states):
-            if not (kept and state == SUCCEEDED):
+            if not (keep_items and state in {SUCCEEDED, SKIPPED} and k not in fan.undone):
                 fan.reset(k)
                 run.values[i][k] = MISSING
-        if not kept:
-            del run.fans[i], run.values[i]
+        if not keep_items:
+            run.items.pop(i, None)
     run.ledger.reset(i)
     run.slots[i] = MISSING

@@ -6,12 +6,13 @@ This is where a plan becomes fast: who gives what is settled once, so that a cal
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from operator import itemgetter
-from typing import TypeAlias
-
+from typing import Final, TypeAlias
 
 from ._state import MISSING, RunState
 from ._wiring import Fill
 from .context import Progress, TaskContext, TaskLink, running
+from .outcome import Failed, Skipped, Succeeded
+from .spec import OutcomeKind
 
 Slots: TypeAlias = list[object]
 """The values of one run: those of its tasks, its inputs, the item of a fan-out, the run itself."""
@@ -21,8 +22,8 @@ Call: TypeAlias = Callable[[Slots], object]
 
 Getter: TypeAlias = Callable[[Slots], object]
 
-ITEM_SLOT = -2
-RUN_SLOT = -1
+ITEM_SLOT: Final = -2
+RUN_SLOT: Final = -1
 
 
 def make_call(fn: Callable[..., object], fills: Sequence[Fill]) -> Call:
@@ -115,11 +116,22 @@ def _or_default(fill: Fill) -> Getter:
     return get
 
 
+_CLASSES: Final[Mapping[OutcomeKind, type]] = {"succeeded": Succeeded, "failed": Failed, "skipped": Skipped}
+
+
 def _outcomes(fill: Fill) -> Getter:
-    place = fill.slot
-    if fill.param.collects:
+    place, param = fill.slot, fill.param
+    if param.collects:
         return lambda slots: _run(slots).outcomes(place)
-    return lambda slots: _run(slots).outcome(place)
+    if not param.has_default:
+        return lambda slots: _run(slots).outcome(place)
+    default, wanted = param.default, tuple(_CLASSES[kind] for kind in param.accepts)
+
+    def get(slots: Slots) -> object:
+        outcome = _run(slots).outcome(place)
+        return outcome if isinstance(outcome, wanted) else default
+
+    return get
 
 
 def _run(slots: Slots) -> RunState:

@@ -5,7 +5,7 @@ errors, reasons) lies in dictionaries that stay empty.
 """
 
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from ._clock import utc
 from .outcome import Attempt, AttemptState, ErrorInfo, TaskRecord, TaskState
@@ -34,7 +34,11 @@ _ENDED_AS: Final[dict[int, AttemptState]] = {RUNNING: "running", SUCCEEDED: "suc
 
 def error_info(error: BaseException) -> ErrorInfo:
     """Return *error* in words."""
-    return ErrorInfo(type(error).__name__, str(error))
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's own, whose `__str__` may fail as well
+        text = "(its text cannot be made)"
+    return ErrorInfo(type(error).__name__, text)
 
 
 class Ledger:
@@ -42,6 +46,8 @@ class Ledger:
 
     failed: bool = False
     """Whether to look into `errors` at all."""
+    retried: bool = False
+    """Whether to look into `earlier` at all."""
 
     def __init__(self, ended: list[float], epoch: float) -> None:
         """Start with all of them pending.
@@ -86,10 +92,31 @@ class Ledger:
         """What has been undone."""
         return set()
 
+    @cached_property
+    def undos(self) -> dict[int, tuple[float, ErrorInfo | None]]:
+        """When each undo ended, and what went wrong with it."""
+        return {}
+
+    @cached_property
+    def earlier(self) -> dict[int, int]:
+        """How many attempts there were before the run was last retried: they do not count against what is allowed."""
+        self.retried = True
+        return {}
+
+    def before(self, i: int) -> int:
+        """Return how many attempts there were before the run was last retried."""
+        return self.earlier.get(i, 0) if self.retried else 0
+
     def attempt(self, i: int) -> int:
         """Return the number of the attempt that runs, or that would come next."""
         past = self.past.get(i)
         return 1 if past is None else len(past) + 1
+
+    def first(self, i: int) -> float:
+        """Return when the first attempt began, those before the run was last retried not counted."""
+        past = self.past.get(i, ())
+        before = self.before(i)
+        return past[before].started_at.timestamp() - self.epoch if len(past) > before else self.began[i]
 
     def close(self, i: int, state: AttemptState, now: float, error: BaseException | None) -> None:
         """Put the running attempt down as over."""
@@ -131,7 +158,7 @@ class Ledger:
             state=state,
             after=after,
             attempts=self.attempts(i),
-            max_attempts=max_attempts,
+            max_attempts=max_attempts + self.before(i),
             optional=optional,
             skip_reason=reason if state == "skipped" else None,
             cancel_reason=reason if state == "cancelled" else None,
@@ -144,7 +171,10 @@ class Ledger:
         past = self.attempts(i)
         if past:
             self.past[i] = list(past)
+            self.earlier[i] = len(past)
         self.states[i] = PENDING
         self.undone.discard(i)
-        for table in (self.errors, self.reasons, self.roots, self.next_at):
-            table.pop(i, None)  # type: ignore[attr-defined]  # each is a dict
+        tables: tuple[dict[int, Any], ...] = (self.errors, self.reasons, self.roots, self.next_at, self.undos)
+        for table in tables:
+            table.pop(i, None)
+        self.failed = bool(self.errors)

@@ -1,20 +1,21 @@
 """A plan, compiled for one app: every task a `Step`, and the stretch that the fast path may run in a row."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from ._call import Call, Slots, make_call, make_injected_call
 from ._gate import Gate, gate_of
+from ._hidden import enter_thread
 from ._inject import compile_injection
 from ._retry import policy_of
 from ._threads import Hopper
+from ._unit import Step
 from ._validate import Check, check_of, exact_type
 from ._wiring import Fill
 from .context import running
 from .errors import TaskTimeout
-from .execute import Step
 from .plan import Plan
 from .spec import EMPTY, ParamSpec, TaskSpec
 
@@ -42,7 +43,7 @@ class Gates:
 class Program:
     """The steps of a plan."""
 
-    __slots__ = ("async_only", "line", "steps", "undos")
+    __slots__ = ("line", "steps", "undos")
 
     def __init__(self, plan: Plan, gates: Gates, hop: Hopper, overrides: Mapping[object, object]) -> None:
         """Compile *plan*.
@@ -61,7 +62,6 @@ class Program:
             if node.undo is not None
         }
         self.line = _chunks(plan, self.steps)
-        self.async_only = not any(step.threaded for step in self.steps)
 
 
 def _chunks(plan: Plan, steps: tuple[Step, ...]) -> tuple[tuple[Straight, ...], ...]:
@@ -92,6 +92,7 @@ class _Compiler:
             index,
             call,
             threaded=threaded,
+            detached=not threaded and not spec.is_async,
             exact=exact_type(returns),
             check=check_of(returns, spec.source),
             gate=self._gates.of(spec),
@@ -113,17 +114,24 @@ class _Compiler:
         hop = self._hop
 
         async def in_thread(slots: Slots, injected: Mapping[str, object]) -> object:
-            return await hop(call, slots, injected)
+            return await hop(_entering, call, slots, injected)
 
         return injection.wrap_async(in_thread, hop), False
+
+
+def _entering(call: Callable[[Slots, Mapping[str, object]], object], slots: Slots, injected: Mapping[str, object]) -> object:
+    """Call a `def` task in its thread, if it is still wanted."""
+    enter_thread()
+    return call(slots, injected)
 
 
 def _timed(call: Call, seconds: float) -> Call:
     """Give each attempt of an async task *seconds*."""
 
     async def timed(slots: Slots) -> object:
+        scope = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as scope:
+            async with scope:
                 return await call(slots)  # type: ignore[misc]  # an async task: the call gives an awaitable
         except TimeoutError as error:
             if not scope.expired():

@@ -1,9 +1,10 @@
-"""The events of a run that nobody followed, told afterwards from its records."""
+"""The events of a run that nobody followed, told afterwards from its ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from ._clock import utc
+from ._ledger import CANCELLED, RETRYING, SKIPPED, Ledger
 from ._state import RunState
 from .events import (
     Event,
@@ -11,24 +12,30 @@ from .events import (
     RunStarted,
     TaskCancelled,
     TaskFailed,
+    TaskLogged,
+    TaskProgressed,
     TaskRetrying,
     TaskSkipped,
     TaskStarted,
     TaskSucceeded,
+    TaskUndone,
 )
-from .outcome import Attempt, ErrorInfo, TaskRecord
+from .observe.tasklog import lines_of
+from .outcome import Attempt, ErrorInfo
+from .plan import Node
 
-_Told = tuple[datetime, type[Event], dict[str, object]]
+_Told = tuple[datetime, type[Event], Mapping[str, object]]
 
 
 def replay(run: RunState) -> list[Event]:
-    """Return what has happened in *run* so far, in order, numbered from 1."""
-    told: list[_Told] = []
-    for record in run.records():
-        told.extend(_task(record, run))
-        for item in record.items.values():
-            told.extend(_task(item, run))
-    told.sort(key=lambda row: row[0])
+    """Return what has happened in *run* so far, in order, numbered from 1.
+
+    Of a run that was retried, its earlier rounds are told as far as the attempts of its tasks still show them.
+    """
+    run.settle()
+    rows = [*(row for node in run.plan.nodes for row in _task(run, node)), *_logged(run)]
+    # Sorting keeps the order of what happened at the same time: that of the tasks, and for each its own.
+    told = sorted(rows, key=lambda row: row[0])
     if run.started is not None:
         told.insert(0, (utc(run.started + run.epoch), RunStarted, {}))
     if run.finished is not None:
@@ -39,33 +46,82 @@ def replay(run: RunState) -> list[Event]:
     ]
 
 
-def _task(record: TaskRecord, run: RunState) -> Iterator[_Told]:
-    """Yield what has happened to one task or item."""
-    for i, attempt in enumerate(record.attempts):
-        following = record.attempts[i + 1] if i + 1 < len(record.attempts) else None
-        about = {"task": record.name, "attempt": attempt.n}
-        yield attempt.started_at, TaskStarted, {**about, "max_attempts": record.max_attempts}
+def _logged(run: RunState) -> Iterator[_Told]:
+    """Yield what the tasks have logged."""
+    for line in lines_of(run):
+        fields = {"task": line.task, "attempt": line.attempt, "level": line.level, "text": line.text}
+        yield utc(line.moment + run.epoch), TaskLogged, fields
+
+
+def _task(run: RunState, node: Node) -> Iterator[_Told]:
+    """Yield what has happened to one task, and to its items between its beginning and its end."""
+    rows = _One(run, run.ledger, node, node.index, node.name).rows()
+    fan = run.fans.get(node.index)
+    if fan is None:
+        yield from rows
+        return
+    yield next(rows)
+    for k in range(len(fan.states)):
+        yield from _One(run, fan, node, k, f"{node.name}[{k}]").rows()
+    yield from rows
+
+
+class _One:
+    """What has happened to one task or item."""
+
+    def __init__(self, run: RunState, ledger: Ledger, node: Node, i: int, name: str) -> None:
+        """Look at number *i* of *ledger*."""
+        self._run = run
+        self._ledger = ledger
+        self._i = i
+        self._name = name
+        self._before = ledger.before(i)
+        self._most = node.max_attempts + self._before
+        self._state = ledger.states[i]
+        self._attempts = ledger.attempts(i)
+
+    def rows(self) -> Iterator[_Told]:
+        """Yield it in order."""
+        for attempt in self._attempts:
+            yield from self._attempt(attempt)
+        ended = self._at(self._ledger.ended[self._i])
+        reason = self._ledger.reasons.get(self._i)
+        if self._state == SKIPPED:
+            yield ended, TaskSkipped, {"task": self._name, "reason": reason}
+        if self._state == CANCELLED:
+            yield ended, TaskCancelled, {"task": self._name, "reason": reason}
+        undo = self._ledger.undos.get(self._i)
+        if undo is not None:
+            yield self._at(undo[0]), TaskUndone, {"task": self._name, "error": undo[1]}
+
+    def _attempt(self, attempt: Attempt) -> Iterator[_Told]:
+        about = {"task": self._name, "attempt": attempt.n}
+        yield attempt.started_at, TaskStarted, {**about, "max_attempts": max(self._most, attempt.n)}
+        progress = self._run.progress.get(self._name)
+        if progress is not None and attempt is self._attempts[-1]:
+            moment = attempt.finished_at or self._at(self._run.now())
+            yield moment, TaskProgressed, {"task": self._name, "progress": progress}
         if attempt.finished_at is None:
-            continue
+            return
         if attempt.state == "succeeded":
             yield attempt.finished_at, TaskSucceeded, about
         elif attempt.error is not None:
-            yield _failure(record, attempt, attempt.error, following, about)
-    now = utc(run.now() + run.epoch)
-    if record.state == "skipped":
-        yield record.finished_at or now, TaskSkipped, {"task": record.name, "reason": record.skip_reason}
-    if record.state == "cancelled":
-        yield record.finished_at or now, TaskCancelled, {"task": record.name, "reason": record.cancel_reason}
+            yield self._failure(attempt, attempt.finished_at, attempt.error, about)
 
+    def _failure(self, attempt: Attempt, at: datetime, error: ErrorInfo, about: Mapping[str, object]) -> _Told:
+        """Return how a failed attempt is told: as the last one of its round, or as one that another follows."""
+        n = attempt.n
+        last = n == self._before or (n == len(self._attempts) and self._state != RETRYING)
+        if last:
+            first = self._attempts[self._before if n > self._before else 0]
+            seconds = (at - first.started_at).total_seconds()
+            return at, TaskFailed, {**about, "error": error, "seconds": seconds}
+        if n < len(self._attempts):
+            begins = self._attempts[n].started_at
+        else:
+            begins = self._at(self._ledger.next_at[self._i])
+        delay = max(0.0, (begins - at).total_seconds())
+        return at, TaskRetrying, {**about, "max_attempts": max(self._most, n), "error": error, "delay": delay}
 
-def _failure(
-    record: TaskRecord, attempt: Attempt, error: ErrorInfo, following: Attempt | None, about: dict[str, object]
-) -> _Told:
-    """Return how a failed attempt is told: as the last one, or as one that another follows."""
-    at = attempt.finished_at or attempt.started_at
-    if following is None and record.state != "retrying":
-        seconds = (at - record.attempts[0].started_at).total_seconds()
-        return at, TaskFailed, {**about, "error": error, "seconds": seconds}
-    begins = following.started_at if following is not None else record.next_attempt_at or at
-    delay = max(0.0, (begins - at).total_seconds())
-    return at, TaskRetrying, {**about, "max_attempts": record.max_attempts, "error": error, "delay": delay}
+    def _at(self, moment: float) -> datetime:
+        return utc(moment + self._run.epoch)

@@ -4,8 +4,9 @@ tenacity's objects decide (`stop`, `wait`, `retry`, asked with a `RetryCallState
 failure: an attempt that succeeds never meets them.
 """
 
-from collections.abc import Callable
-from typing import Final, Protocol, cast
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Final, Protocol, TypeVar, cast
 
 import tenacity
 
@@ -16,12 +17,15 @@ _NEVER: Final = (OutputValidationError, Skip)
 """What no retry can mend: the same value would be wrong again, and a skip is no failure."""
 
 
-class Policy(Protocol):
-    """The part of a tenacity policy that decides."""
+T = TypeVar("T")
 
-    stop: Callable[[tenacity.RetryCallState], bool]
-    wait: Callable[[tenacity.RetryCallState], float]
-    retry: Callable[[tenacity.RetryCallState], bool]
+
+class Policy(Protocol):
+    """The part of a tenacity policy that decides; that of an `AsyncRetrying` may be `async`."""
+
+    stop: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
+    wait: Callable[[tenacity.RetryCallState], float | Awaitable[float]]
+    retry: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
 
 
 class _Declared:
@@ -47,13 +51,18 @@ class RetryPolicy:
         self._fn = spec.fn
         self._give_up_on = spec.give_up_on
 
-    def delay(self, attempt: int, error: BaseException, seconds: float) -> float | None:
+    async def delay(self, attempt: int, error: BaseException, seconds: float) -> float | None:
         """Return the seconds to wait before the next attempt; None: there is none.
+
+        It never waits for anything, unless a policy of the user's own does.
 
         Args:
             attempt: The number of the attempt that failed, from 1.
             error: What it raised.
             seconds: How long ago the first attempt began.
+
+        Raises:
+            Exception: Whatever the user's own policy raises.
         """
         if not isinstance(error, Exception) or isinstance(error, (*_NEVER, *self._give_up_on)):
             return None
@@ -62,13 +71,18 @@ class RetryPolicy:
         state.set_exception((type(error), error, error.__traceback__))
         # tenacity stamps the outcome with its own clock; what counts here is the time since the first attempt.
         state.outcome_timestamp = state.start_time + seconds
-        asked = isinstance(error, RetryAfter)
-        if not asked and not self._policy.retry(state):
+        if isinstance(error, RetryAfter):
+            state.upcoming_sleep = error.seconds
+        elif await _said(self._policy.retry(state)):
+            state.upcoming_sleep = await _said(self._policy.wait(state))
+        else:
             return None
-        state.upcoming_sleep = cast("RetryAfter", error).seconds if asked else self._policy.wait(state)
-        if self._policy.stop(state):
-            return None
-        return state.upcoming_sleep
+        return None if await _said(self._policy.stop(state)) else state.upcoming_sleep
+
+
+async def _said(answer: T | Awaitable[T]) -> T:
+    """Return *answer*, awaited if need be."""
+    return await answer if isawaitable(answer) else answer
 
 
 def policy_of(spec: TaskSpec) -> RetryPolicy | None:

@@ -4,21 +4,30 @@ It knows no engine: the memory engine and a durable one fill it in the same way.
 """
 
 import asyncio
+import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from ._clock import Clock, current_clock, utc
-from ._ledger import CANCELLED, FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
-from ._threads import post
+from ._ledger import CANCELLED, FAILED, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
+from ._lingering import Lingering
+from ._threads import on_loop
 from .errors import RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
-from .events import Event
-from .outcome import Failed, ProgressInfo, RunState as RunStateName, Skipped, Succeeded, TaskRecord
+from .events import Event, TaskCancelled as TaskWasCancelled, TaskProgressed
+from .outcome import Failed, ProgressInfo, Skipped, Succeeded, TaskRecord
+from .outcome import RunState as RunStateName
 from .plan import Plan
 from .run import Run, RunBackend
+
+_log: Final = logging.getLogger("fastapi_chain")
+
+PROGRESS_SECONDS: Final = 0.1
+"""The shortest time between two events of one task's progress: a loop that reports each row floods nobody."""
 
 MISSING: Final = object()
 """The value of a task that has none."""
@@ -36,6 +45,29 @@ Sink = Callable[[Event], None]
 """Where events go."""
 
 
+class TaskRecords(Mapping[str, TaskRecord]):
+    """The tasks of a run by name. The items of a fan-out are found under theirs, `ship[3]`, but not listed."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, records: Iterator[TaskRecord]) -> None:
+        """Hold *records*, one for each task."""
+        self._tasks: Final = {record.name: record for record in records}
+
+    def __getitem__(self, name: str) -> TaskRecord:
+        record = self._tasks.get(name)
+        return self._tasks[name.partition("[")[0]].items[name] if record is None else record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return repr(self._tasks)
+
+
 class RunState:
     """One run: a plan, its values and what has become of its tasks."""
 
@@ -44,7 +76,7 @@ class RunState:
     """The task that the fast path is at (engines/line.py)."""
     state: RunStateName = "queued"
     reason: str | None = None
-    error: BaseException | None = None
+    error: Exception | None = None
     """What ended the run as a whole: `DeadlineExceeded`."""
     cancel_reason: str | None = None
     """Set as soon as the run is to end early."""
@@ -63,7 +95,13 @@ class RunState:
     """Who is told only what is told anyway: what goes wrong."""
     followed: bool = False
     """Whether anybody wants to know of more than what goes wrong."""
+    in_context: bool = False
+    """Whether a sink is to be told of an attempt in the context in which the task is then called: tracing."""
     seq: int = 0
+    undoing: bool = False
+    """Whether it is being undone: that is not cut short by what has ended the run."""
+    cancelling: int = 0
+    """How often the task that performs it had been cancelled before."""
     _ledger: Ledger | None = None
     _epoch: float | None = None
 
@@ -83,6 +121,7 @@ class RunState:
         if sinks:
             self.sinks = sinks
             self.followed = True
+            self.in_context = any(getattr(sink, "in_context", False) for sink in sinks)
 
     @property
     def epoch(self) -> float:
@@ -119,14 +158,29 @@ class RunState:
         return {}
 
     @cached_property
-    def lingering(self) -> "dict[asyncio.Future[object], int | None]":
-        """The threads that the run has turned away from."""
+    def _inbox(self) -> deque[partial[None]]:
+        """What threads have told and the loop has not passed on yet."""
+        return deque()
+
+    @cached_property
+    def _reported(self) -> dict[str, float]:
+        """When the progress of each was last told."""
         return {}
 
     @cached_property
-    def late(self) -> list[int]:
-        """The tasks whose thread returned after the run had been cancelled."""
-        return []
+    def _untold(self) -> set[str]:
+        """Those whose progress is still to be told."""
+        return set()
+
+    @cached_property
+    def items(self) -> dict[int, list[object]]:
+        """What each fan-out that has begun is called for."""
+        return {}
+
+    @cached_property
+    def lingering(self) -> Lingering:
+        """The threads that it has turned away from."""
+        return Lingering(self.now)
 
     def fill(self, values: Mapping[str, object]) -> None:
         """Give the inputs, where they were not known when the run was made."""
@@ -147,6 +201,8 @@ class RunState:
 
     def close(self, state: RunStateName) -> None:
         """End, as *state*."""
+        if self.followed:
+            self._flush()
         self.state = state
         self.finished = self.clock.monotonic()
         self.slots[-1] = self.backend = None
@@ -186,15 +242,15 @@ class RunState:
         # A task on the line begins when the one before it ends.
         reached = done + (pos >= 0)
         ledger.began[:reached] = starts[:reached]
+        if self.finished is not None:
+            self.pos = OFF_LINE
 
-    def records(self) -> Iterator[TaskRecord]:
-        """Yield how every task stands now, in order."""
+    def records(self) -> TaskRecords:
+        """Return how every task stands now, in order."""
         self.settle()
-        for i in range(len(self.plan.nodes)):
-            yield self.record(i)
+        return TaskRecords(map(self._record, range(len(self.plan.nodes))))
 
-    def record(self, i: int) -> TaskRecord:
-        """Return how task *i* stands now."""
+    def _record(self, i: int) -> TaskRecord:
         node = self.plan.nodes[i]
         names = self.plan.names
         record = self.ledger.record(
@@ -207,11 +263,10 @@ class RunState:
         fan = self.fans.get(i)
         if fan is None and not self.progress:
             return record
-        items = {} if fan is None else {f"{node.name}[{k}]": self.item(i, k) for k in range(len(fan.states))}
+        items = {} if fan is None else {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
         return replace(record, progress=self.progress.get(node.name), items=items)
 
-    def item(self, i: int, k: int) -> TaskRecord:
-        """Return how item *k* of fan-out *i* stands now."""
+    def _item(self, i: int, k: int) -> TaskRecord:
         node = self.plan.nodes[i]
         name = f"{node.name}[{k}]"
         record = self.fans[i].record(k, name, max_attempts=node.max_attempts, optional=node.spec.optional)
@@ -233,77 +288,112 @@ class RunState:
             TaskSkipped: It was skipped.
             TaskCancelled: It was cancelled.
             RunNotFinished: It has not ended yet.
-            BaseException: It failed: its own exception.
+            Exception: It failed: its own exception.
         """
         i = self.plan.index.get(name)
         if i is None:
             text = f"chain {self.plan.chain!r} has no task {name!r}"
             raise KeyError(text)
-        if self.slots[i] is not MISSING:
-            return self.slots[i]
+        self.settle()
         state = self.ledger.states[i]
+        if state == SUCCEEDED:
+            return self.slots[i]
         if state == FAILED:
-            raise self.ledger.errors[i]
+            raise self.exception(i)
         if state == SKIPPED:
-            raise TaskSkipped(task=name, reason=self.ledger.reasons[i])
+            raise TaskSkipped(task=name, reason=self.ledger.reasons[i], run=self.id)
         if state == CANCELLED:
-            raise TaskCancelled(task=name, reason=self.ledger.reasons[i])
-        raise RunNotFinished(run=self.id, state=self.state)
+            raise TaskCancelled(task=name, reason=self.ledger.reasons[i], run=self.id)
+        raise RunNotFinished(run=self.id, state=STATES[state], task=name)
+
+    def exception(self, i: int) -> Exception:
+        """Return what task *i* failed with, as something that can be raised without ending more than it should."""
+        error = self.ledger.errors[i]
+        if isinstance(error, Exception):
+            return error
+        # A CancelledError would look as if whoever asks had been cancelled.
+        info = error_info(error)
+        failed = TaskFailed(task=self.plan.names[i], error=info, attempts=len(self.ledger.past[i]), run=self.id)
+        failed.__cause__ = error
+        return failed
 
     def outcomes(self, i: int) -> list[Succeeded[object] | Failed | Skipped]:
         """Return the outcome of every item of fan-out *i*, in order."""
-        return [self.item_outcome(i, k) for k in range(len(self.fans[i].states))]
+        fan, values, name = self.fans[i], self.values[i], self.plan.names[i]
+        return [_outcome(fan, k, f"{name}[{k}]", value) for k, value in enumerate(values)]
 
-    def item_outcome(self, i: int, k: int) -> Succeeded[object] | Failed | Skipped:
-        """Return the outcome of item *k* of fan-out *i*, which has ended."""
-        fan = self.fans[i]
-        return _outcome(fan, k, f"{self.plan.names[i]}[{k}]", self.values[i][k])
-
-    # --- threads that it waits for no longer
-
-    def linger(self, i: int | None, work: "asyncio.Future[object]") -> None:
-        """Remember a thread that runs on although the run has turned away from it.
-
-        Args:
-            i: The task whose result it would have been: it then counts as done when the run is undone. None: of no account.
-            work: Its future.
-        """
-        self.lingering[work] = i
-        work.add_done_callback(_look)
-
-    async def alone(self) -> None:
-        """Wait until no such thread is left, and note which tasks have taken effect after all."""
-        while self.lingering:
-            await asyncio.wait(self.lingering)
-            for work in [work for work in self.lingering if work.done()]:
-                i = self.lingering.pop(work)
-                if i is not None and not work.cancelled() and work.exception() is None:
-                    self.slots[i] = work.result()
-                    self.late.append(i)
+    def call_off(self, ledger: Ledger, i: int, name: str) -> None:
+        """Put number *i* of *ledger* down as cancelled: the run ends early."""
+        now = self.now()
+        if ledger.states[i] == RUNNING:
+            ledger.close(i, "cancelled", now, None)
+        reason = self.cancel_reason or "run_cancelled"
+        ledger.ended[i] = now
+        ledger.states[i] = CANCELLED
+        ledger.reasons[i] = reason
+        ledger.next_at.pop(i, None)
+        self.tell(TaskWasCancelled, task=name, reason=reason)
 
     # --- what is told about it
 
-    def tell(self, kind: type[Event], **fields: object) -> None:
-        """Make an event and hand it to every sink. Call it on the loop only."""
-        self.seq += 1
-        at = utc(self.now() + self.epoch)
-        event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
-        for sink in self.heed:
-            sink(event)
-        for sink in self.sinks:
-            sink(event)
+    def tell(self, kind: type[Event], moment: float | None = None, /, **fields: object) -> None:
+        """Make an event and hand it to every sink. Call it on the loop only.
 
+        Args:
+            kind: The class of the event.
+            moment: When it happened, on the monotonic clock; None: now.
+            **fields: What the class wants to know besides.
+        """
+        if self.followed:
+            # What a thread has told, and what a task has reported last, comes before what follows from it.
+            self._flush()
+            self._tell_progress(fields.get("task"))
+        self._tell(kind, self.now() if moment is None else moment, **fields)
+
+    def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
+        self.seq += 1
+        at = utc(moment + self.epoch)
+        event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
+        for sink in (*self.heed, *self.sinks):
+            try:
+                sink(event)
+            except Exception:
+                _log.exception("a sink failed; the run goes on")
 
     def tell_from_anywhere(self, kind: type[Event], **fields: object) -> None:
-        """The same from any thread: the loop makes the event."""
+        """Do the same from any thread, unless the run has ended by then: the loop makes the event."""
         if self.loop is not None:
-            post(self.loop, partial(self.tell, kind, **fields))
+            self._inbox.append(partial(self._tell, kind, self.now(), **fields))
+            on_loop(self.loop, self._flush)
 
+    def _flush(self) -> None:
+        while self._inbox:
+            tell = self._inbox.popleft()
+            if self.finished is None:
+                self._tell_progress(tell.keywords.get("task"))
+                tell()
 
-def _look(work: "asyncio.Future[object]") -> None:
-    """Look at the result: the loop reports exceptions that nobody has looked at."""
-    if not work.cancelled():
-        work.exception()
+    def report(self, name: str, progress: ProgressInfo) -> None:
+        """Keep the progress of a task or item, and tell it before long if somebody follows. Any thread may call this."""
+        self.progress[name] = progress
+        if self.followed and self.loop is not None and name not in self._untold:
+            self._untold.add(name)
+            on_loop(self.loop, self._report, name)
+
+    def _report(self, name: str) -> None:
+        """Tell the progress of *name*, at once if that was last done long enough ago."""
+        wait = self._reported.get(name, self.created - PROGRESS_SECONDS) + PROGRESS_SECONDS - self.now()
+        if wait > 0:
+            self.clock.call_later(wait, partial(self._tell_progress, name))
+        else:
+            self._tell_progress(name)
+
+    def _tell_progress(self, name: Any) -> None:  # noqa: ANN401 - a name, or nothing
+        if name in self._untold and self.finished is None:
+            # In this order: what a thread reports from now on is told another time.
+            self._untold.discard(name)
+            now = self._reported[name] = self.now()
+            self._tell(TaskProgressed, now, task=name, progress=self.progress[name])
 
 
 def _outcome(ledger: Ledger, i: int, name: str, value: object) -> Succeeded[object] | Failed | Skipped:

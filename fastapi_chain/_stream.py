@@ -1,14 +1,14 @@
 """The events of one run, kept for those who follow it: bounded, and read at each reader's own pace."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+from ._threads import on_loop, settle
 from .events import Event, RunFinished
 
 KEPT: Final = 2000
-"""How many events of a run are kept; a reader that falls behind further misses some and can see so by their numbers."""
+"""How many events of a run are kept at least; a reader that falls behind further misses some, and sees so by their numbers."""
 
 
 class Stream:
@@ -16,34 +16,46 @@ class Stream:
 
     __slots__ = ("_events", "_waiting")
 
-    def __init__(self, past: Iterable[Event]) -> None:
+    def __init__(self, past: Sequence[Event] = ()) -> None:
         """Begin with what has happened already."""
-        self._events: deque[Event] = deque(past, maxlen=KEPT)
+        self._events: list[Event] = list(past[-KEPT:])  # numbered without gaps
         self._waiting: list[asyncio.Future[None]] = []
+
+    def begin(self, past: Sequence[Event]) -> None:
+        """Take what happened before anybody followed."""
+        self._events[:0] = past[-KEPT:]
 
     def __call__(self, event: Event) -> None:
         """Take one more event: the stream is a sink."""
         self._events.append(event)
+        if len(self._events) > 2 * KEPT:
+            del self._events[:KEPT]
         waiting, self._waiting = self._waiting, []
         for future in waiting:
-            if not future.done():
-                future.set_result(None)
+            on_loop(future.get_loop(), settle, future, None, None)
 
     @property
     def first(self) -> int:
-        """The number of the oldest event that is kept; one more than the last where there is none."""
+        """The number of the oldest event that is kept; 1 where there is none."""
         return self._events[0].seq if self._events else 1
 
     async def read(self, after: int) -> AsyncIterator[Event]:
-        """Yield the events with a greater number than *after*, up to the end of the run."""
+        """Yield the events with a greater number than *after*, up to the end of the run: of its last round, if it was retried."""
         while True:
-            fresh = [event for event in self._events if event.seq > after]
-            for event in fresh:
+            events = self._events
+            # What comes in while the reader is busy is met on the next turn.
+            for event in events[max(0, after + 1 - self.first) :]:
                 after = event.seq
                 yield event
-                if isinstance(event, RunFinished):
+            last = self._events[-1] if self._events else None
+            if last is not None and last.seq <= after:
+                if isinstance(last, RunFinished):
                     return
-            if not fresh:
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._waiting.append(future)
-                await future
+                await self._more()
+            elif last is None:
+                await self._more()
+
+    async def _more(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future

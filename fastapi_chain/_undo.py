@@ -8,57 +8,106 @@ from collections.abc import Iterator
 from ._call import ITEM_SLOT
 from ._ledger import FAILED, SUCCEEDED, Ledger, error_info
 from ._program import Program
-from ._state import RunState
+from ._state import MISSING, RunState
 from ._threads import Hopper
-from .events import TaskUndone
-from .execute import Unit, execute
+from ._unit import Unit
+from .errors import RunError
+from .events import TaskEvent, TaskUndone
+from .execute import Perform, execute
 
 
-async def undo(run: RunState, program: Program, hop: Hopper) -> None:
-    """Undo what *run* has done, and put down which tasks were undone."""
+class UndoUnit(Unit):
+    """The undo of one task, or of one item of a fan-out. It is no task of the run: its states are kept apart."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, run: RunState, program: Program, hop: Hopper, i: int, k: int | None, value: object) -> "UndoUnit":
+        """Stand for the undo of task *i*, or of its item *k*, which had returned *value*."""
+        unit = cls(run, program.undos[i], hop)
+        unit.ledger, unit.i, unit.item = Ledger([0.0], run.epoch), 0, k
+        unit.kept = None  # what it returns is dropped
+        unit.given = (i if k is None else ITEM_SLOT), value
+        if k is not None:
+            unit.name = f"{unit.name}[{k}]"
+        return unit
+
+    @property
+    def effect(self) -> None:
+        """It is not undone in its turn."""
+
+    def tell(self, kind: type[TaskEvent], **fields: object) -> None:
+        """Keep its events to itself: they would name a task that the run may not have. Its end is told as `TaskUndone`."""
+
+
+async def undo(run: RunState, program: Program, hop: Hopper, perform: Perform = execute) -> None:
+    """Undo what *run* has done, and put down what was undone; *perform* runs each undo to its outcome.
+
+    It begins when the last call has ended, those in threads included.
+    """
     if not program.undos:
         return
-    await run.alone()
-    # A cancelled run must not cancel its own undo: what it runs below here counts as a life of its own.
-    reason, run.cancel_reason = run.cancel_reason, None
-    deadline, run.deadline_at = run.deadline_at, None
+    await run.lingering.end()
+    run.undoing = True
     try:
         for unit in list(_units(run, program, hop)):
-            await execute(unit)
-            error = unit.ledger.errors.get(unit.i)
-            failed = unit.ledger.states[unit.i] == FAILED
-            if not failed:
-                run.ledger.undone.add(unit.step.index)
-            run.tell(
-                TaskUndone,
-                task=run.plan.names[unit.step.index],
-                error=error_info(error) if failed and error is not None else None,
-            )
+            lack = _lack(run, unit)
+            if lack is None:
+                await perform(unit)
+            else:
+                unit.begin()
+                unit.fail(lack)
+            _put_down(run, unit)
     finally:
-        run.cancel_reason, run.deadline_at = reason, deadline
+        run.undoing = False
+
+
+def _lack(run: RunState, unit: Unit) -> RunError | None:
+    """Return what to say of an undo that cannot be called: it takes more than its task did, and that is not there."""
+    i, slots = unit.step.index, unit.slots()
+    node = run.plan.nodes[i]
+    for fill in () if node.undo is None else node.undo.fills:
+        sure = fill.kind != "task" or fill.param.wrapped or fill.param.has_default
+        if not sure and slots[fill.slot] is MISSING:
+            giver = run.plan.nodes[fill.slot].spec.source
+            return RunError(
+                what=f"Undo {unit.step.name!r} takes {fill.param.name!r}, but task {giver.name!r} has given nothing.",
+                rows=[(unit.step.name, unit.step.spec.source.at), (giver.name, giver.at)],
+                fixes=[f"give it a default: {fill.param.name}=None"],
+            )
+    return None
+
+
+def _put_down(run: RunState, unit: Unit) -> None:
+    i, k = unit.step.index, unit.item
+    ledger, number, name = run.ledger, i, run.plan.names[i]
+    if k is not None:
+        ledger, number, name = run.fans[i], k, f"{name}[{k}]"
+    error = error_info(unit.ledger.errors[0]) if unit.ledger.states[0] == FAILED else None
+    ledger.undos[number] = run.now(), error
+    if error is None:
+        ledger.undone.add(number)
+        run.ledger.undone.add(i)
+    run.tell(TaskUndone, task=name, error=error)
 
 
 def _units(run: RunState, program: Program, hop: Hopper) -> Iterator[Unit]:
     """Yield what is to be undone, the last effect first."""
-    effects = [(ended, i, k) for ended, i, k in _effects(run) if i in program.undos]
-    for _, i, k in sorted(effects, reverse=True):
-        unit = Unit(run, program.undos[i], hop)
-        # An undo is no task of the run: its states are kept apart, and what it returns is dropped.
-        unit.ledger, unit.i, unit.kept = Ledger([0.0], run.epoch), 0, None
-        if k is not None:
-            unit.slots = run.slots.copy()
-            unit.slots[ITEM_SLOT] = run.values[i][k]
-        yield unit
+    effects = sorted((effect for effect in _effects(run) if effect[1] in program.undos), key=lambda e: e[:3], reverse=True)
+    for _, i, k, value in effects:
+        yield UndoUnit.of(run, program, hop, i, None if k < 0 else k, value)
 
 
-def _effects(run: RunState) -> Iterator[tuple[float, int, int | None]]:
-    """Yield every call that took effect: when it ended, the task's number, and the item's if it is one."""
+def _effects(run: RunState) -> Iterator[tuple[float, int, int, object]]:
+    """Yield every call that took effect: when it ended, the task's number, the item's (or -1), what it returned."""
     ledger = run.ledger
     for i, state in enumerate(ledger.states):
         fan = run.fans.get(i)
         if fan is not None:
             for k, item in enumerate(fan.states):
-                if item == SUCCEEDED:
-                    yield fan.ended[k], i, k
-        elif (state == SUCCEEDED or i in run.late) and i not in ledger.undone:
-            yield ledger.ended[i], i, None
+                if item == SUCCEEDED and k not in fan.undone:
+                    yield fan.ended[k], i, k, run.values[i][k]
+        elif state == SUCCEEDED and i not in ledger.undone:
+            yield ledger.ended[i], i, -1, run.slots[i]
+    for (i, late_item), late in run.lingering.late.items():
+        yield late.moment, i, -1 if late_item is None else late_item, late.value

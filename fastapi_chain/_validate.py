@@ -8,10 +8,11 @@ import types
 from collections.abc import Callable
 from functools import cache
 from inspect import isclass
-from typing import Any, Final, get_origin
+from typing import Any, Final, Never, NoReturn, Union, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic_core import SchemaError
 
 from ._signature import strip_annotated
 from .errors import OutputValidationError
@@ -41,6 +42,10 @@ _LAZY: Final = (
 """What a look inside would use up."""
 
 
+_OPEN: Final = (EMPTY, Any, NoReturn, Never)
+"""Annotations that say nothing about a value."""
+
+
 def exact_type(returns: object) -> type:
     """Return the type whose own instances need no further look; `Unchecked` if there is none.
 
@@ -67,11 +72,14 @@ def _kernel(schema: Any) -> str:  # noqa: ANN401 - pydantic's core schemas are o
 
 def check_of(returns: object, task: Source) -> Check:
     """Return what checks the output of *task*; pydantic's part is built when a value first needs it."""
-    if returns is EMPTY or returns is Any or isinstance(returns, str):
+    if returns in _OPEN or isinstance(returns, str):
         return _anything
+    validate: Callable[[object], object] | None = None
 
     def check(value: object) -> None:
-        validate = _validator(returns) if _hashable(returns) else _build(returns)
+        nonlocal validate
+        if validate is None:
+            validate = _validator(returns) if _hashable(returns) else _build(returns)
         try:
             validate(value)
         except ValidationError as error:
@@ -111,12 +119,14 @@ def _hashable(annotation: object) -> bool:
 def _build(returns: object) -> Callable[[object], object]:
     """Return a strict validator for *returns*; where pydantic has none, a test of the class."""
     plain, _ = strip_annotated(returns)
-    if (get_origin(plain) or plain) in _LAZY:
-        return _instance_of(get_origin(plain) or plain)
+    outer = get_origin(plain) or plain
+    if outer in _LAZY:
+        return _instance_of(outer)
     try:
         validate = _adapter(returns).validator.validate_python
-    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, TypeError, NameError):
-        return _instance_of(get_origin(plain) or plain)
+    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, SchemaError, TypeError, NameError):
+        # A union is not what its values are instances of.
+        return _instance_of(object if outer in {Union, types.UnionType} else outer)
     return lambda value: validate(value, strict=True)
 
 

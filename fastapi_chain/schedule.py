@@ -3,11 +3,14 @@
 There are no levels: each task waits for a number of others, its own number, and starts when that has come down to nought. So a
 fast branch never waits for a slow sibling.
 
-`Schedule` is the bookkeeping alone, without a clock or a loop; `run_plan` drives it with a step runner that an engine passes in.
+`Schedule` is the bookkeeping alone, without a clock or a loop; `PlanRun` drives it with a step runner that an engine passes in.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+
+from anyio import CancelScope
 
 from ._ledger import FAILED, PENDING, SKIPPED, SUCCEEDED
 from ._state import RunState
@@ -15,7 +18,7 @@ from .events import TaskSkipped
 from .plan import Node
 from .spec import OutcomeKind
 
-RunTask = Callable[[int], Awaitable[None]]
+RunTask = Callable[[int], Coroutine[object, object, None]]
 """Runs the task of that number to its outcome, which it puts down in the ledger."""
 
 _KIND: dict[int, OutcomeKind] = {SUCCEEDED: "succeeded", FAILED: "failed", SKIPPED: "skipped"}
@@ -27,26 +30,24 @@ class Schedule:
     Not safe for threads by itself: the fast path holds a lock while it counts down.
     """
 
-    __slots__ = ("left", "open", "run", "strict")
+    __slots__ = ("_takers", "left", "run", "strict")
 
     def __init__(self, run: RunState) -> None:
         """Count what each task of *run* still waits for; tasks that have ended already are counted as such."""
         run.settle()
         states = run.ledger.states
-        nodes = run.plan.nodes
         self.run = run
         self.left = list(run.plan.indegrees)
-        self.open = len(nodes)
         # Tasks with an upstream that has not succeeded, or with a condition of their own, need a decision.
         self.strict = bytearray(run.plan.conditional)
+        self._takers: dict[int, list[int]] | None = None
+        left, children = self.left, run.plan.children
         for i, state in enumerate(states):
-            if state < SUCCEEDED:
-                continue
-            self.open -= 1
-            for child in nodes[i].children:
-                self.left[child] -= 1
+            if state >= SUCCEEDED:
+                for child in children[i]:
+                    left[child] -= 1
                 if state != SUCCEEDED:
-                    self.strict[child] = 1
+                    self._doubt(i)
 
     def ready(self) -> list[int]:
         """Return the tasks that may start now and have not, and skip those that must not."""
@@ -60,16 +61,27 @@ class Schedule:
 
     def _count(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that wait for nothing any more."""
-        self.open -= 1
         left, free = self.left, []
-        succeeded = self.run.ledger.states[i] == SUCCEEDED
+        if self.run.ledger.states[i] != SUCCEEDED:
+            self._doubt(i)
         for child in self.run.plan.children[i]:
-            if not succeeded:
-                self.strict[child] = 1
             left[child] -= 1
             if not left[child]:
                 free.append(child)
         return free
+
+    def _doubt(self, i: int) -> None:
+        """Let all be decided about that need task *i*, which has not succeeded: what comes right after it, and what takes its value."""
+        for child in self.run.plan.children[i]:
+            self.strict[child] = 1
+        if self._takers is None:
+            self._takers = {}
+            for node in self.run.plan.nodes:
+                for fill in node.fills:
+                    if fill.kind == "task" and fill.slot not in node.parents:
+                        self._takers.setdefault(fill.slot, []).append(node.index)
+        for taker in self._takers.get(i, ()):
+            self.strict[taker] = 1
 
     def _decide(self, free: list[int]) -> list[int]:
         """Return those of *free* that start; skip the others, which may free, or skip, more."""
@@ -90,6 +102,7 @@ class Schedule:
 
     def _skip(self, i: int, reason: str, root: int) -> None:
         ledger = self.run.ledger
+        ledger.ended[i] = self.run.now()
         ledger.states[i] = SKIPPED
         ledger.reasons[i] = reason
         ledger.roots[i] = root
@@ -110,13 +123,17 @@ def decide(run: RunState, node: Node) -> tuple[str, int] | None:
             continue
         taken.add(fill.slot)
         kind = _KIND[run.ledger.states[fill.slot]]
-        if kind in fill.param.accepts or (fill.param.has_default and _stands_in(run, fill.slot)):
+        itemless = fill.param.collects and kind == "failed" and fill.slot not in run.fans
+        if kind in fill.param.accepts and not itemless:
+            continue
+        if fill.param.has_default and _stands_in(run, fill.slot):
             continue
         if "succeeded" not in fill.param.accepts:
             unmet = True  # it wants a failure, and there was none
         else:
             blocked.append(fill.slot)
-    blocked += [p for p in node.parents if p not in taken and p not in node.after and not _succeeded(run, p)]
+    if node.over is not None and not _succeeded(run, node.over):
+        blocked.append(node.over)  # whatever its parameters tolerate, there is nothing to call it for
     if not unmet and not blocked:
         return _condition(run, node, taken)
     if blocked:
@@ -167,36 +184,86 @@ def _stands_in(run: RunState, i: int) -> bool:
     return run.ledger.states[root] != FAILED or run.plan.nodes[root].spec.optional
 
 
-async def run_plan(run: RunState, run_task: RunTask) -> None:
-    """Run every task of *run* that is to run, each in an asyncio task of its own, and return when all have ended.
+class PlanRun:
+    """One run of a plan, each task in an asyncio task of its own.
 
     The order in which tasks are started is the plan's wherever the graph leaves a choice.
-
-    Args:
-        run: The run; what its ledger says has ended is not run again.
-        run_task: Runs one task to its outcome.
-
-    Raises:
-        asyncio.CancelledError: The run was cancelled; all its tasks have ended.
     """
-    schedule = Schedule(run)
-    active: dict[asyncio.Task[None], int] = {}
 
-    def start(ready: Sequence[int]) -> None:
-        for i in ready:
-            active[asyncio.ensure_future(run_task(i))] = i  # type: ignore[arg-type]  # a coroutine gives a Task
+    def __init__(self, run: RunState, run_task: RunTask) -> None:
+        """Prepare to run what has not ended of *run*.
 
-    try:
-        start(schedule.ready())
-        while active:
-            done, _ = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
-            # In the plan's order, whatever order the set has.
-            for i, task in sorted((active.pop(task), task) for task in done):
-                task.result()
-                start(schedule.ended(i))
-    except BaseException:
-        for task in active:
-            task.cancel()
-        if active:
-            await asyncio.wait(active)
-        raise
+        Args:
+            run: The run.
+            run_task: Runs one task to its outcome.
+        """
+        self._run = run
+        self._run_task = run_task
+        self._active: dict[asyncio.Task[None], int] = {}
+        self._over: list[tuple[int, asyncio.Task[None]]] = []
+        self._news = asyncio.Event()
+
+    async def go(self) -> None:
+        """Run until every task has ended, or the run was stopped and what was under way has ended.
+
+        Raises:
+            asyncio.CancelledError: The task that waits here was cancelled.
+        """
+        schedule = Schedule(self._run)
+        try:
+            self._start(schedule.ready())
+            while self._active or self._over:
+                await self._news.wait()
+                self._news.clear()
+                over, self._over = sorted(self._over, key=lambda pair: pair[0]), []
+                for i, task in over:
+                    if self._ended_well(task):
+                        self._start(schedule.ended(i))
+        except BaseException:
+            self.stop()
+            await self._rest()
+            raise
+
+    def stop(self) -> None:
+        """End what is under way, and start nothing more; `run.cancel_reason` says why."""
+        for task in self._active:
+            if not task.cancelling():
+                task.cancel()
+
+    def listen(self, begin: Callable[[], None]) -> None:
+        """Call *begin*: everything is told as soon as it happens, if somebody follows."""
+        begin()
+
+    def _start(self, ready: Sequence[int]) -> None:
+        if self._run.cancel_reason is None:
+            for i in ready:
+                task = asyncio.ensure_future(self._run_task(i))
+                self._active[task] = i
+                task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._over.append((self._active.pop(task), task))
+        self._news.set()
+
+    def _ended_well(self, task: "asyncio.Task[None]") -> bool:
+        """Whether *task* has come to its outcome; if somebody has cancelled it, the run is cancelled with it."""
+        if not task.cancelled():
+            # The outcome is in the ledger: what is raised here is SystemExit, or a bug of ours.
+            task.result()
+            return True
+        if self._run.cancel_reason is None:
+            self._run.cancel_reason = "run_cancelled"
+            self.stop()
+        return False
+
+    async def _rest(self) -> None:
+        """Wait for what is under way, however often that is cancelled."""
+        with CancelScope(shield=True):
+            while self._active:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(tuple(self._active))
+
+
+async def run_plan(run: RunState, run_task: RunTask) -> None:
+    """Run every task of *run* that has not ended: see `PlanRun`."""
+    await PlanRun(run, run_task).go()

@@ -15,15 +15,20 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
+
+from anyio import CancelScope
 
 from fastapi_chain._ledger import SUCCEEDED
 from fastapi_chain._program import CHUNK, Program
 from fastapi_chain._state import OFF_LINE, RunState, rested
 from fastapi_chain._threads import Hopper
+from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
 from fastapi_chain.events import TaskSucceeded
-from fastapi_chain.execute import Unit, ends_run, recover
+from fastapi_chain.execute import ends_run, recover
 from fastapi_chain.schedule import Schedule
 
 from .threads import Threads
@@ -44,6 +49,8 @@ class Line:
     """The main task is at a task of the run, so that is where it can be cancelled."""
     stops: int = 0
     """How often we have cancelled the main task ourselves."""
+    broken: BaseException | None = None
+    """What came out of a worker although it is no outcome: `SystemExit`, or a bug of ours."""
     worker: Worker
     """The main task, once it has left the line: made with the schedule."""
     workers: set[Worker]
@@ -60,7 +67,9 @@ class Line:
     def link(self) -> Unit:
         """Return the task that the line is at."""
         pos = self.run.pos
-        return self.unit(pos if pos >= 0 else self.worker.at)
+        if pos == OFF_LINE:
+            return self.unit(self.worker.at)
+        return self.unit(pos if pos >= 0 else rested(pos) - 1)
 
     def unit(self, i: int) -> Unit:
         """Return task *i* as what is executed."""
@@ -74,7 +83,10 @@ class Line:
         """
         run = self.run
         token = running.set(self)
-        self.main = asyncio.current_task(self.loop)
+        main = self.main = asyncio.current_task(self.loop)
+        if main is not None and main.cancelling():
+            run.cancelling = main.cancelling()
+        outside: BaseException | None = None
         try:
             fresh = self.program.line and not run.followed and run.spotless
             i = await self.straight() if fresh else self.route(self.count())
@@ -84,15 +96,14 @@ class Line:
                 self.busy = False
             if self.schedule is not None:
                 await self.join()
-            if self.stops:
-                self.forgive()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
+            outside = error
             self.busy = False
             await self.clear()
-            if not isinstance(error, asyncio.CancelledError) or not self.forgive():
-                raise
         finally:
             running.reset(token)
+        if self.schedule is not None:
+            self.acquit(self.broken or outside)
 
     async def straight(self) -> int:
         """Run the head of the order in a row; return the task to go on with."""
@@ -123,15 +134,17 @@ class Line:
             if len(chunk) == CHUNK:
                 # Everybody else on the loop gets a turn; that is no suspension of a task.
                 await asyncio.sleep(0)
-                if run.cancel_reason is not None or run.followed:
+                if run.cancel_reason is not None or run.followed or self.schedule is not None:
                     break
         return NOTHING if i + 1 == len(ended) else self.route(self.count())
 
     # --- from the line to workers
 
     def count(self) -> list[int]:
-        """Count what is left of the graph; return the tasks that may start now."""
+        """Count what is left of the graph, once; return the tasks that may start now."""
         run = self.run
+        if self.schedule is not None:
+            return []
         run.settle()
         self.worker = Worker(self)
         self.workers = set()
@@ -155,13 +168,9 @@ class Line:
 
     async def fall(self, i: int, error: BaseException) -> int:
         """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
-        if self.schedule is None:
-            self.take_over()
+        self.take_over()
         self.worker.at = i
-        self.busy = True
-        i = await self.mend(i, error)
-        self.busy = False
-        return i
+        return await self.mend(i, error)
 
     async def mend(self, i: int, error: BaseException) -> int:
         """See to task *i*, which raised *error*; return the task to go on with."""
@@ -173,14 +182,13 @@ class Line:
 
     def cancelled(self, i: int, error: asyncio.CancelledError) -> int:
         """Go on after task *i* was cancelled, or has raised the error of itself: then it has failed like any other."""
-        if self.schedule is None:
-            for j in self.count():
-                if not ends_run(self.run):
-                    self.spawn(j)
         unit = self.unit(i)
         if ends_run(self.run):
+            self.count()
             unit.cancel()
             return self.given_up(error)
+        self.take_over()
+        unit.note(error)
         unit.fail(error)
         return self.route(self.ended(i))
 
@@ -218,7 +226,7 @@ class Line:
         if self.run.cancel_reason is not None:
             return
         step = self.program.steps[i]
-        if step.threaded and step.light and not self.run.followed:
+        if step.threaded and step.light and not self.run.in_context:
             if self.threads is None:
                 self.threads = Threads(self)
             self.threads.start(i)
@@ -233,15 +241,38 @@ class Line:
 
     def employ(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
         """Let *worker* do *body* in a task of its own."""
-        worker.task = self.loop.create_task(body)
+        # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each other.
+        worker.task = asyncio.Task(body, loop=self.loop)
+        worker.task.add_done_callback(partial(self.left, worker))
         self.workers.add(worker)
 
     # --- the end
 
-    def left(self, worker: Worker) -> None:
-        """Let *worker* go."""
+    def left(self, worker: Worker, task: "asyncio.Task[None]") -> None:
+        """Let *worker* go. It may never have begun: one that is cancelled before its first step runs no code at all."""
         self.workers.discard(worker)
+        if task.cancelled():
+            # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
+            self.halt()
+        elif task.exception() is not None:
+            self.broken = task.exception()
+            self.halt()
         self.wake()
+
+    def halt(self) -> None:
+        """Cancel the run from inside, unless it has been stopped already."""
+        if self.run.cancel_reason is None:
+            self.run.cancel_reason = "run_cancelled"
+            self.stop()
+
+    def called_off(self) -> bool:
+        """Whether the main task was cancelled from outside and a task of the run has swallowed that; the run ends then."""
+        assert self.main is not None, "it is set before anything runs"
+        if self.main.cancelling() <= self.run.cancelling + self.stops:
+            return False
+        self.busy = False
+        self.halt()
+        return True
 
     def wake(self) -> None:
         """Let the main task go on if nothing is under way any more."""
@@ -270,6 +301,17 @@ class Line:
             self.threads.abandon()
             self.wake()
 
+    def listen(self, begin: Callable[[], None]) -> None:
+        """Call *begin* at a moment at which no thread changes anything; from then on everything is told."""
+        if self.run.pos >= 0:
+            # The line tells nothing, so it ends with the task that it is at.
+            self.take_over()
+        if self.threads is None:
+            begin()
+        else:
+            with self.threads.lock:
+                begin()
+
     def cancel_main(self) -> None:
         """Cancel the task that the main task is at, if it is at one."""
         if self.busy and self.main is not None:
@@ -278,18 +320,26 @@ class Line:
 
     async def clear(self) -> None:
         """End everything after the main task was cancelled, however often it is cancelled again meanwhile."""
-        self.run.cancel_reason = self.run.cancel_reason or "run_cancelled"
-        self.stop()
-        while self.workers or self.threads:
-            try:
-                await self.join()
-            except asyncio.CancelledError:
-                continue
+        self.halt()
+        # anyio cancels again in every cycle of the loop, except behind a shield.
+        with CancelScope(shield=True):
+            while self.workers or self.threads:
+                with suppress(asyncio.CancelledError):
+                    await self.join()
 
-    def forgive(self) -> bool:
-        """Take back the cancellations that were our own; return whether there was no other."""
+    def acquit(self, error: BaseException | None) -> None:
+        """Take back the cancellations that were our own; let what came from outside through.
+
+        Args:
+            error: What has ended the run, if anything did.
+        """
         assert self.main is not None, "it is set before anything runs"
         while self.stops:
             self.stops -= 1
             self.main.uncancel()
-        return self.main.cancelling() == 0
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if error is not None and not cancelled:
+            raise error
+        if self.main.cancelling() > self.run.cancelling:
+            # anyio knows its own cancellations by their text.
+            raise error if error is not None else asyncio.CancelledError

@@ -1,25 +1,39 @@
 """One run of the memory engine, from queued to finished and, if somebody says so, again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
+from fastapi_chain._again import reopen
 from fastapi_chain._clock import Timer, utc
-from fastapi_chain._ledger import CANCELLED, SUCCEEDED
+from fastapi_chain._ledger import SUCCEEDED
 from fastapi_chain._program import Program
 from fastapi_chain._replay import replay
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._stream import Stream
-from fastapi_chain._threads import Hopper
+from fastapi_chain._threads import Hopper, finish, on_loop, settle
+from fastapi_chain._trace import trace_of
 from fastapi_chain._undo import undo
-from fastapi_chain._again import reopen
 from fastapi_chain.errors import DeadlineExceeded, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
-from fastapi_chain.events import Event, RunFinished as RunEnded, RunStarted, TaskCancelled
-from fastapi_chain.outcome import RunState as State, TaskRecord
+from fastapi_chain.events import Event, RunStarted
+from fastapi_chain.events import RunFinished as RunEnded
+from fastapi_chain.outcome import RunState as State
+from fastapi_chain.outcome import TaskRecord
 
 from .base import RunRequest
-from .line import Line
+
+
+class Path(Protocol):
+    """How the tasks of a run are run."""
+
+    def stop(self) -> None:
+        """End what is under way: the run's `cancel_reason` says why."""
+
+    def listen(self, begin: Callable[[], None]) -> None:
+        """Call *begin* at a moment at which nothing changes; from then on everything is told."""
 
 
 class Home(Protocol):
@@ -27,6 +41,10 @@ class Home(Protocol):
 
     hop: Hopper
     heed: tuple[Sink, ...]
+
+    @property
+    def kept(self) -> "Kept | None":
+        """Where runs are remembered; None: nowhere."""
 
     def run_tasks(self, live: "LiveRun") -> Awaitable[None]:
         """Run the tasks."""
@@ -41,23 +59,35 @@ class Home(Protocol):
         """Count a run as pending no longer."""
 
 
+class Kept(Protocol):
+    """Where runs are remembered."""
+
+    base: str | None
+    """The path below which their pages are; None: they have none."""
+
+    def end(self, live: "LiveRun") -> None:
+        """A run has finished."""
+
+
 class LiveRun:
     """A run in this process; the `RunBackend` of the memory engine."""
 
     # What most runs do without is the class's until it is set.
-    line: Line | None = None
-    """The fast path, while it runs there."""
+    path: Path | None = None
+    """How its tasks are run, while they are."""
     stream: Stream | None = None
     """Its events, once somebody follows."""
     discarded: bool = False
+    begun: bool = False
+    """Whether somebody performs it."""
     takers: int = 1
     """How many requests share it."""
     task: "asyncio.Task[None] | None" = None
     """The task that the engine has made for it."""
     _waiting: "tuple[asyncio.Future[None], ...]" = ()
     """Who waits for its end."""
-    performer: "asyncio.Task[object] | None" = None
-    """The task that performs it, whoever made that."""
+    _ending: bool = False
+    """Whether nothing can change any more how it ends."""
 
     def __init__(self, engine: Home, inner: RunState, request: RunRequest) -> None:
         """Begin queued."""
@@ -66,6 +96,9 @@ class LiveRun:
         self.request = request
         inner.heed = engine.heed
         self._surround(request)
+        if inner.followed:
+            # The numbers of its events are given out from the first on.
+            self.follow()
 
     def _surround(self, request: RunRequest) -> None:
         """Take down where the run comes from."""
@@ -89,7 +122,22 @@ class LiveRun:
 
     @property
     def url(self) -> str | None:
-        return self.inner.url
+        kept = self.engine.kept
+        base = None if kept is None else kept.base
+        return self.inner.url or (None if base is None else f"{base}/runs/{self.id}")
+
+    @property
+    def seq(self) -> int:
+        inner = self.inner
+        return inner.seq if inner.followed else max(inner.seq, len(replay(inner)))
+
+    @property
+    def started_by(self) -> str | None:
+        return self.request.started_by
+
+    @property
+    def trace_id(self) -> str | None:
+        return trace_of(self.request.context)
 
     @property
     def chain(self) -> str:
@@ -124,7 +172,7 @@ class LiveRun:
 
     @property
     def tasks(self) -> Mapping[str, TaskRecord]:
-        return {record.name: record for record in self.inner.records()}
+        return self.inner.records()
 
     @property
     def outputs(self) -> Mapping[str, object]:
@@ -150,11 +198,11 @@ class LiveRun:
         if inner.state == "cancelled":
             raise RunCancelled(run=inner.id, reason=inner.reason)
         if inner.state == "failed":
-            counting = [error for i, error in sorted(inner.ledger.errors.items()) if inner.counts(i)]
+            counting: list[Exception] = [inner.exception(i) for i in sorted(inner.ledger.errors) if inner.counts(i)]
             if inner.error is not None:
                 counting.append(inner.error)
             text = f"run {inner.id[:8]} of chain {inner.plan.chain!r} failed"
-            raise BaseExceptionGroup(text, counting)
+            raise ExceptionGroup(text, counting)
 
     # --- its life
 
@@ -174,7 +222,8 @@ class LiveRun:
         timer = None if self.request.deadline is None else self._limit(self.request.deadline)
         stopped: BaseException | None = None
         try:
-            await self.engine.run_tasks(self)
+            if inner.cancel_reason is None:
+                await self.engine.run_tasks(self)
         except BaseException as error:  # noqa: BLE001 - raised again, once the run has come to its end
             stopped = error
             inner.cancel_reason = inner.cancel_reason or "run_cancelled"
@@ -183,8 +232,12 @@ class LiveRun:
                 timer.cancel()
         if inner.cancel_reason is None and (inner.spotless or not (inner.ledger.failed and inner.ledger.errors)):
             self._end("succeeded")
-        else:
-            self._end(await self._wind_up())
+            return
+        try:
+            await self._wind_up()
+        except BaseException as error:  # noqa: BLE001 - likewise
+            stopped = stopped or error
+        self._end(self._ends_as())
         if stopped is not None:
             raise stopped
 
@@ -196,32 +249,46 @@ class LiveRun:
 
     def _deadline(self) -> None:
         inner = self.inner
-        inner.error = DeadlineExceeded(chain=self.chain, seconds=self.request.deadline or 0.0, run=inner.id)
-        self.stop("deadline")
+        if inner.cancel_reason is None:
+            inner.error = DeadlineExceeded(chain=self.chain, seconds=self.request.deadline or 0.0, run=inner.id)
+            self.stop("deadline")
 
     def stop(self, reason: str) -> None:
-        """End the run early."""
+        """End the run early, unless it is about to end anyway."""
         inner = self.inner
-        if inner.cancel_reason is None and inner.finished is None:
-            inner.cancel_reason = inner.reason = reason
-            if self.line is not None:
-                self.line.stop()
-            elif self.performer is not None:
-                self.performer.cancel()
+        if inner.cancel_reason is not None or self._ending:
+            return
+        inner.cancel_reason = inner.reason = reason
+        if inner.state == "queued" and inner.spotless:
+            self.give_up()
+        elif self.path is not None:
+            self.path.stop()
+        # What is queued to run again is run: only to undo what it has done before.
 
-    async def _wind_up(self) -> State:
-        """Put down what never began, and undo what was done if the run ends badly; return how it ends."""
+    def give_up(self) -> None:
+        """End a run that nobody performs, and that has done nothing."""
+        self._call_off()
+        self._end("cancelled")
+
+    def _call_off(self) -> None:
+        """Put down what never began."""
+        self._ending = True
         inner = self.inner
         for i, state in enumerate(inner.ledger.states):
             if state < SUCCEEDED:
-                reason = inner.cancel_reason or "run_cancelled"
-                inner.ledger.states[i] = CANCELLED
-                inner.ledger.reasons[i] = reason
-                inner.tell(TaskCancelled, task=inner.plan.names[i], reason=reason)
-        ends_as = self._ends_as()
-        if ends_as != "succeeded":
-            await undo(inner, self.engine.program(inner), self.engine.hop)
-        return ends_as
+                inner.call_off(inner.ledger, i, inner.plan.names[i])
+
+    async def _wind_up(self) -> None:
+        """Put down what never began, and undo what was done if the run ends badly.
+
+        Raises:
+            asyncio.CancelledError: The task that waits here was cancelled; the undo has come to its end all the same.
+        """
+        self._call_off()
+        program = self.engine.program(self.inner)
+        if program.undos and self._ends_as() != "succeeded":
+            # In an asyncio task of its own: the one that performs the run may have been cancelled.
+            await finish(asyncio.ensure_future(undo(self.inner, program, self.engine.hop)))
 
     def _ends_as(self) -> State:
         inner = self.inner
@@ -233,14 +300,24 @@ class LiveRun:
         """Put down that the run has ended, and let everybody know."""
         inner = self.inner
         inner.close(state)
+        self._ending = True
+        self.path = None
         if self.request.counted:
             self.engine.forget(self)
         if inner.followed or state != "succeeded":
             inner.reason = inner.cancel_reason
             inner.tell(RunEnded, state=state, reason=inner.reason)
         for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
+            on_loop(future.get_loop(), settle, future, None, None)
+        if self.engine.kept is not None:
+            self.engine.kept.end(self)
+
+    def rest(self) -> None:
+        """Let go of its events: they can be told again from what is known of its tasks. Who reads them now reads on."""
+        stream = self.stream
+        if stream is not None:
+            self.inner.sinks = tuple(sink for sink in self.inner.sinks if sink is not stream)
+            self.stream = None
 
     # --- what users do with it
 
@@ -254,8 +331,11 @@ class LiveRun:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting = (*self._waiting, future)
-        async with asyncio.timeout(timeout):
-            await future
+        try:
+            async with asyncio.timeout(timeout):
+                await future
+        finally:
+            self._waiting = tuple(other for other in self._waiting if other is not future)
 
     async def events(self, after: int) -> AsyncIterator[Event]:
         """Yield the events with a greater number than *after*."""
@@ -264,32 +344,46 @@ class LiveRun:
 
     def follow(self) -> Stream:
         """Return the stream of this run's events; from now on they are all told."""
+        stream = self.stream
+        if stream is None:
+            stream = self.stream = Stream()
+            if self.path is None:
+                self._listen(stream)
+            else:
+                self.path.listen(partial(self._listen, stream))
+        return stream
+
+    def _listen(self, stream: Stream) -> None:
         inner = self.inner
-        if self.stream is None:
-            past = replay(inner)
-            inner.seq = len(past)
-            inner.followed = True
-            self.stream = Stream(past)
-            inner.sinks = (*inner.sinks, self.stream)
-        return self.stream
+        past = replay(inner)
+        told = inner.seq - len(past)
+        if told > 0:
+            # What has been told before, under higher numbers, cannot be told again in full: the last number stays the last.
+            past = [replace(event, seq=event.seq + told) for event in past]
+        stream.begin(past)
+        inner.seq = max(inner.seq, len(past))
+        inner.followed = True
+        inner.sinks = (*inner.sinks, stream)
 
     async def cancel(self) -> None:
         """Cancel the run."""
-        if self.inner.finished is not None:
+        inner = self.inner
+        if inner.finished is not None:
             raise RunFinished(run=self.id, state=self.state)
-        self.stop("run_cancelled")
-        if self.inner.state == "queued":
-            # Nobody performs it yet, and whoever does will find it ended.
-            self._end("cancelled")
+        # A `def` task may cancel its run from a loop of its own.
+        on_loop(inner.loop or asyncio.get_running_loop(), self.stop, "run_cancelled")
 
     async def retry(self, from_: str) -> None:
         """Run again in place."""
         inner = self.inner
+        if inner.finished is not None:
+            # A thread of the last round may still be in a task that is to run again.
+            await inner.lingering.end()
         if inner.finished is None:
+            # Perhaps because somebody else was faster.
             raise RunNotFinished(run=self.id, state=self.state)
-        # A thread of the last round may still be in a task that is to run again.
-        await inner.alone()
         if not reopen(inner, from_):
             raise NothingToRetry(run=self.id)
         self.task = None
+        self._ending = False
         self.engine.reopen(self)

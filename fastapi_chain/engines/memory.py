@@ -3,34 +3,44 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fastapi_chain._fan import FanOutRun
 from fastapi_chain._fastapi import overrides_of
+from fastapi_chain._gate import Gate
 from fastapi_chain._program import Gates, Program
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
-from fastapi_chain.execute import Unit, execute
+from fastapi_chain._unit import Unit
+from fastapi_chain.errors import ChainError
+from fastapi_chain.execute import execute
 from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
-from fastapi_chain.schedule import run_plan
+from fastapi_chain.schedule import PlanRun
 
-from .base import RunRequest
+from .base import KnownRun, Page, RunFilter, RunRequest
+from .history import History
+from .keys import MemoryKeys
 from .line import Line
 from .live import LiveRun
 
 
 _log: Final = logging.getLogger("fastapi_chain")
 
+UNDO_SECONDS: Final = 5.0
+"""How long a shutdown waits, beyond its `drain_timeout`, for runs that it has cancelled: for their undo, above all."""
+
 
 class MemoryEngine:
     """Runs chains on the running loop."""
 
     name: Final = "memory"
+    hold_soon: Final = None
+    enlist: Final = None
     heed: tuple[Sink, ...] = (log_event,)
 
     def __init__(
@@ -40,6 +50,7 @@ class MemoryEngine:
         sinks: tuple[Sink, ...] = (),
         max_running: int | None = None,
         fast: bool = True,
+        kept: History | None = None,
     ) -> None:
         """Prepare an engine.
 
@@ -47,14 +58,16 @@ class MemoryEngine:
             pool: The threads of `def` tasks.
             sinks: Who is told every event.
             max_running: How many runs at once; the others are queued. None: no limit.
-            fast: Whether runs take the fast path (`line.py`) or the plain one (`schedule.run_plan`); they do the same.
+            fast: Whether runs take the fast path (`line.py`) or the plain one (`schedule.PlanRun`); they do the same.
+            kept: Where runs are remembered, to be found again; None: nowhere.
         """
+        self.kept = kept
+        self.keys = MemoryKeys()
         self.hop = Hopper(pool)
         self.gates = Gates()
         self._sinks = sinks
         self._fast = fast
-        self._max_running = max_running
-        self._room: asyncio.Semaphore | None = None
+        self._room = None if max_running is None else Gate(max_running)
         self._programs: WeakKeyDictionary[Plan, Program] = WeakKeyDictionary()
         self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
         self._last: tuple[Plan | None, Program | None] = None, None  # what the next run will most likely need again
@@ -72,29 +85,27 @@ class MemoryEngine:
                 self._pending[request.plan.chain] += 1
             if key is not None:
                 self._keyed[key] = live
+            if request.window is not None:
+                live.inner.id = request.window.id
+            if self.kept is not None:
+                self.kept.begin(live)
         else:
             live.takers += 1
         window = request.window
         if window is None:
             return Run(live)
         # The endpoint holds a promised run: from now on its window shows the real one.
-        if live.takers == 1:
-            live.inner.id = window.id
         window._backend = live  # noqa: SLF001 - the window is ours
         return window
 
     def start(self, run: Run, request: RunRequest | None = None) -> "asyncio.Task[None]":
         """Start *run* at once, as a task of the running loop that the engine holds on to."""
         live = live_of(run)
-        if live.task is not None:
-            return live.task
-        if request is not None and request is not live.request:
-            live.serve(request)
-        return self._start(live)
+        return live.task or self._start(live, self.perform(run, request))
 
-    def _start(self, live: LiveRun) -> "asyncio.Task[None]":
+    def _start(self, live: LiveRun, body: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         context = copy_context() if live.request.context is None else live.request.context
-        live.task = asyncio.get_running_loop().create_task(self._perform(live), context=context)
+        live.task = asyncio.get_running_loop().create_task(body, context=context)
         self._active[live.task] = live
         live.task.add_done_callback(self._ended)
         return live.task
@@ -103,67 +114,79 @@ class MemoryEngine:
         """Forget *run*, unless somebody else has taken it as well."""
         live = live_of(run)
         live.takers -= 1
-        if live.takers == 0 and live.task is None and live.request.counted:
-            self.forget(live)
+        if live.takers == 0 and not live.begun:
+            if live.request.key is not None:
+                del self._keyed[live.chain, live.request.key]
+            if self.kept is not None:
+                self.kept.drop(live)
+            live.give_up()
 
     def forget(self, live: LiveRun) -> None:
-        """Count *live* as pending no longer; its key is free again unless the run is kept."""
+        """Count *live* as pending no longer."""
         self._pending[live.chain] -= 1
-        if live.request.key is not None and live.inner.finished is None:
-            self._keyed.pop((live.chain, live.request.key), None)
 
     def reopen(self, live: LiveRun) -> None:
         """Start a run that had finished."""
         if live.request.counted:
             self._pending[live.chain] += 1
-        self._start(live)
+        if self.kept is not None:
+            self.kept.begin(live)
+        self._start(live, live.perform() if self._room is None else self._perform(live, self._room))
 
     def pending(self, chain: str) -> int:
         """Return how many runs of *chain* are queued or running."""
         return self._pending[chain]
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._active.pop(task, None)
+        live = self._active.pop(task)
+        if live.inner.finished is None:
+            # It was cancelled before its first step, and so runs no code at all.
+            live.give_up()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             # A run keeps the errors of its tasks to itself, so this is SystemExit or a bug of ours.
             _log.error("a run ended with an error of its own", exc_info=error)
 
-    def perform(self, run: Run) -> Awaitable[None]:
-        """Run *run* here, and return when it has finished."""
+    def perform(self, run: Run, request: RunRequest | None = None) -> Coroutine[Any, Any, None]:
+        """Run *run* here, and return when it has finished; one that somebody else performs is waited for."""
         live: LiveRun = run._backend  # type: ignore[assignment]  # noqa: SLF001 - the window is ours
+        if live.begun:
+            return live.wait(None)
+        live.begun = True
+        if request is not None and live.takers > 1:
+            live.serve(request)
         # No coroutine of our own around the run's where there is nothing to add.
-        return live.perform() if self._max_running is None else self._perform(live)
+        return live.perform() if self._room is None else self._perform(live, self._room)
 
-    async def _perform(self, live: LiveRun) -> None:
+    async def _perform(self, live: LiveRun, room: Gate) -> None:
         """Run *live* when its turn has come."""
-        if self._max_running is None:
+        try:
+            await room.enter(live.inner.clock)
+        except asyncio.CancelledError:
+            live.stop("run_cancelled")
             await live.perform()
-            return
-        if self._room is None:
-            self._room = asyncio.Semaphore(self._max_running)
-        async with self._room:
+            raise
+        try:
             await live.perform()
+        finally:
+            room.leave()
 
     def run_tasks(self, live: LiveRun) -> Awaitable[None]:
         """Run the tasks of a run, on the path of this engine."""
         program = self.program(live.inner)
-        if not self._fast:
-            return self._run_plainly(live, program)
-        live.line = Line(live.inner, program, self.hop)
-        return live.line.go()
+        path = Line(live.inner, program, self.hop) if self._fast else self._plainly(live.inner, program)
+        live.path = path
+        return path.go()
 
-    async def _run_plainly(self, live: LiveRun, program: Program) -> None:
-        live.performer = asyncio.current_task()
-
+    def _plainly(self, state: RunState, program: Program) -> PlanRun:
         async def run_task(i: int) -> None:
-            over = live.inner.plan.nodes[i].over
+            over = state.plan.nodes[i].over
             if over is None:
-                await execute(Unit(live.inner, program.steps[i], self.hop))
+                await execute(Unit(state, program.steps[i], self.hop))
             else:
-                await FanOutRun(live.inner, program.steps[i], self.hop, over)()
+                await FanOutRun(state, program.steps[i], self.hop, over)()
 
-        await run_plan(live.inner, run_task)
+        return PlanRun(state, run_task)
 
     def program(self, state: RunState) -> Program:
         """Return the program of the run's plan; it is compiled once, and anew when the overrides of the app change."""
@@ -182,13 +205,51 @@ class MemoryEngine:
             known = self._overridden[state.plan] = dict(overrides), program
         return known[1]
 
+    # --- runs are found again
+
+    async def find(self, run: str) -> KnownRun | None:
+        """Return the run with that id; None if it is not known, or not any more."""
+        return None if self.kept is None else self.kept.get(run)
+
+    async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
+        """Return at most *limit* runs, the newest first; arguments and errors as for `RunStore.search`."""
+        return Page(runs=()) if self.kept is None else self.kept.search(wanted, limit, cursor)
+
+    # --- the app begins and ends
+
+    async def open(self) -> None:
+        """Begin: there is nothing to prepare."""
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Wait no longer for what is still under way."""
+        self._hurry.set()
+
     async def drain(self, seconds: float) -> None:
-        """Let what runs come to its end, for at most *seconds*; cancel the rest, and let that end."""
-        if self._active:
-            await asyncio.wait(self._active, timeout=seconds)
+        """Let what runs come to its end, for at most *seconds*; then cancel it, and give it a few more for its undo.
+
+        Runs that never began are told so: they end cancelled as well.
+        """
+        await self._rest(seconds)
+        self._hurry.clear()
         for live in list(self._active.values()):
             live.stop("shutdown")
-        await self.idle()
+        await self._rest(UNDO_SECONDS)
+        for task, live in list(self._active.items()):
+            _log.warning("run %s of chain %r has not ended in time and is left behind", live.id[:8], live.chain)
+            task.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        """Return when nothing runs any more, after *seconds*, or when there is a hurry."""
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        try:
+            async with asyncio.timeout(seconds):
+                while self._active and not hurry.done():
+                    await asyncio.wait((*self._active, hurry), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
+        finally:
+            hurry.cancel()
 
     async def idle(self) -> None:
         """Return when nothing runs any more."""

@@ -13,12 +13,15 @@ from fastapi_chain._ledger import RUNNING, SUCCEEDED
 from fastapi_chain._program import Program
 from fastapi_chain._state import RunState
 from fastapi_chain._threads import Hopper, post, settle
+from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
-from fastapi_chain.events import TaskStarted, TaskSucceeded
-from fastapi_chain.execute import Unit
+from fastapi_chain.events import TaskEvent, TaskStarted, TaskSucceeded
 from fastapi_chain.schedule import Schedule
 
-_NOTHING: Final = -1
+from .workers import NOTHING
+
+_SLICE: Final = 0.01
+"""Seconds after which a thread looks whether other runs wait for one."""
 
 
 class Home(Protocol):
@@ -46,14 +49,14 @@ class Home(Protocol):
 class ThreadWorker:
     """A thread that works for a run, and the task it is at."""
 
-    __slots__ = ("at", "gone", "home", "late")
+    __slots__ = ("at", "home", "late", "until")
 
     def __init__(self, home: Home, at: int) -> None:
         """Begin at task *at*."""
         self.home = home
         self.at = at
-        self.gone = False  # the run has turned away from it
-        self.late: asyncio.Future[object] | None = None  # who waits for it all the same
+        self.until = 0.0  # when it is time to look whether others want the thread
+        self.late: asyncio.Future[object] | None = None  # who waits for it although the run has turned away
 
     def link(self) -> Unit:
         """Return the task that runs here."""
@@ -68,32 +71,27 @@ class Threads:
     def __init__(self, home: Home) -> None:
         """Begin without any."""
         self._home = home
-        self._workers: set[ThreadWorker] = set()
+        self._workers: set[ThreadWorker] = set()  # a worker that is not in here is one that the run has turned away from
         self.lock = Lock()
-        """Held while anybody counts down in a run that has threads."""
+        """Held while anybody counts down in a run that has threads, and while somebody begins to follow it."""
 
     def __bool__(self) -> bool:
         return bool(self._workers)
 
     def start(self, i: int) -> None:
-        """Let a thread run task *i* and what it makes ready."""
+        """Let a thread run task *i* and what it makes ready. Any thread may call this."""
         worker = ThreadWorker(self._home, i)
+        context = copy_context()
         with self.lock:
             self._workers.add(worker)
-        self._submit(worker)
-
-    def _submit(self, worker: ThreadWorker) -> None:
-        context = copy_context()
-        self._home.hop.pool.submit(lambda: context.run(self._work, worker))
+        self._home.hop.pool.submit(lambda: context.run(self._work, worker), self._home.run)
 
     def _work(self, worker: ThreadWorker) -> None:
         """Run one task after the other; the body of a thread."""
         running.set(worker)
         run, steps = self._home.run, self._home.program.steps
-        slots, ledger, now = run.slots, run.ledger, run.now
-        if not self._begin(worker):
-            return
-        i = worker.at
+        slots = run.slots
+        i = self._first(worker)
         while i >= 0:
             step = steps[i]
             try:
@@ -101,94 +99,94 @@ class Threads:
                 if type(value) is not step.exact:
                     step.check(value)
             except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                self._raised(worker, i, error)
+                post(self._home.loop, self._raised, worker, i, error)
                 return
-            end = now()
-            with self.lock:
-                if worker.gone:
-                    break
-                slots[i] = value
-                ledger.ended[i] = end
-                ledger.states[i] = SUCCEEDED
-                i, others = self._next(worker, i)
-            if run.followed:
-                self._tell(step.name)
-            self._hand_out(others)
-        else:
-            self._leave(worker)
-            return
-        self._too_late(worker, value, None)
+            i = self._following(worker, i, value)
 
-    def _begin(self, worker: ThreadWorker) -> bool:
-        """Put the first task down as running; return whether the run still wants it."""
-        run = self._home.run
+    def _first(self, worker: ThreadWorker) -> int:
+        """Return the task to begin with; none if the run was stopped while it waited for a thread."""
+        worker.until = self._home.run.now() + _SLICE
         with self.lock:
-            if worker.gone:
-                return False
-            run.ledger.states[worker.at] = RUNNING
-            run.ledger.began[worker.at] = run.now()
-            return True
+            if worker not in self._workers:
+                return NOTHING
+            self._begin(worker.at)
+            return worker.at
 
-    def _next(self, worker: ThreadWorker, i: int) -> tuple[int, list[int]]:
-        """Count task *i* as ended; return the task to go on with and the others that are ready. The lock is held."""
+    def _following(self, worker: ThreadWorker, i: int, value: object) -> int:
+        """Put down that task *i* has returned *value*; return the task to go on with, and start the others that are ready."""
+        with self.lock:
+            if worker not in self._workers:
+                if worker.late is not None:
+                    post(self._home.loop, settle, worker.late, value, None)
+                return NOTHING
+            ready = self._count(i, value)
+            here = self._choose(worker, ready)
+        self._hand_out(ready)
+        if here < 0:
+            # On the loop, which learns before of all that this thread has made ready, or the run would seem to be over.
+            post(self._home.loop, self._left, worker)
+        return here
+
+    def _begin(self, i: int) -> None:
+        """Put task *i* down as running. The lock is held."""
+        run = self._home.run
+        run.ledger.states[i] = RUNNING
+        run.ledger.began[i] = run.now()
+        if run.followed:
+            self._tell(TaskStarted, i, max_attempts=self._home.unit(i).max_attempts)
+
+    def _count(self, i: int, value: object) -> list[int]:
+        """Put task *i* down as succeeded; return the tasks that may start because of it. The lock is held."""
+        run, schedule = self._home.run, self._home.schedule
+        assert schedule is not None, "threads start after the straight line"
+        run.slots[i] = value
+        run.ended[i] = run.now()
+        run.ledger.states[i] = SUCCEEDED
+        if run.followed:
+            self._tell(TaskSucceeded, i)
+        return schedule.ended(i)
+
+    def _choose(self, worker: ThreadWorker, ready: list[int]) -> int:
+        """Take the task to go on with out of *ready*; none if it is time for other runs. The lock is held."""
         home = self._home
-        assert home.schedule is not None, "threads start after the straight line"
-        here, others = _NOTHING, []
-        for j in home.schedule.ended(i):
-            step = home.program.steps[j]
-            if here < 0 and step.light and step.threaded:
-                here = worker.at = j
-                home.run.ledger.states[j] = RUNNING
-                home.run.ledger.began[j] = home.run.now()
-            else:
-                others.append(j)
-        return here, others
+        if home.hop.pool.crowded and home.run.now() > worker.until:
+            return NOTHING
+        for i in ready:
+            step = home.program.steps[i]
+            if step.light and step.threaded:
+                ready.remove(i)
+                worker.at = i
+                self._begin(i)
+                return i
+        return NOTHING
 
-    def _hand_out(self, others: Iterable[int]) -> None:
+    def _tell(self, kind: type[TaskEvent], i: int, **fields: object) -> None:
+        run = self._home.run
+        run.tell_from_anywhere(kind, task=run.plan.names[i], attempt=run.ledger.attempt(i), **fields)
+
+    def _hand_out(self, ready: Iterable[int]) -> None:
         """Start what this thread does not go on with: `def` tasks right from here, others on the loop."""
         home = self._home
-        for j in others:
-            step = home.program.steps[j]
+        for i in ready:
+            step = home.program.steps[i]
             if step.light and step.threaded:
-                self.start(j)
+                self.start(i)
             else:
-                post(home.loop, home.spawn, j)
-
-    def _leave(self, worker: ThreadWorker) -> None:
-        """Let the thread go: there is nothing left for it."""
-        with self.lock:
-            self._workers.discard(worker)
-            last = not self._workers
-        if last:
-            post(self._home.loop, self._home.wake)
+                post(home.loop, home.spawn, i)
 
     def _raised(self, worker: ThreadWorker, i: int, error: BaseException) -> None:
-        """Let the loop see to an error: retries wait there, and hold no thread."""
-        if worker.gone:
-            self._too_late(worker, None, error)
-        else:
-            post(self._home.loop, self._rescue, worker, i, error)
+        """Let the loop see to an error: retries wait there, and hold no thread. If the run was stopped, nobody does."""
+        if worker in self._workers:
+            self._home.rescue(i, error)
+            self._left(worker)
+        elif worker.late is not None:
+            settle(worker.late, None, error)
 
-    def _rescue(self, worker: ThreadWorker, i: int, error: BaseException) -> None:
-        """Hand the task over to the loop; unless the run has been stopped in the meantime."""
-        if worker.gone:
-            if worker.late is not None:
-                worker.late.set_exception(error)
-            return
-        self._home.rescue(i, error)
+    def _left(self, worker: ThreadWorker) -> None:
+        """Let *worker* go."""
         with self.lock:
             self._workers.discard(worker)
-
-    def _too_late(self, worker: ThreadWorker, value: object, error: BaseException | None) -> None:
-        """Tell whoever waits for the thread that it has returned."""
-        if worker.late is not None:
-            post(self._home.loop, settle, worker.late, value, error)
-
-    def _tell(self, name: str) -> None:
-        """Tell somebody who has come to watch meanwhile."""
-        run = self._home.run
-        run.tell_from_anywhere(TaskStarted, task=name, attempt=1, max_attempts=1)
-        run.tell_from_anywhere(TaskSucceeded, task=name, attempt=1)
+        self._home.wake()
 
     def abandon(self) -> None:
         """Turn away from all threads: the run is stopped. What runs in them runs on."""
@@ -196,10 +194,9 @@ class Threads:
         with self.lock:
             workers, self._workers = self._workers, set()
             for worker in workers:
-                worker.gone = True
                 if home.run.ledger.states[worker.at] == RUNNING:
                     worker.late = home.loop.create_future()
         for worker in workers:
             if worker.late is not None:
-                home.run.linger(worker.at, worker.late)
+                home.run.lingering.add(worker.late, (worker.at, None))
                 home.unit(worker.at).cancel()

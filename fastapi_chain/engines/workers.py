@@ -8,9 +8,10 @@ from fastapi_chain._ledger import RUNNING
 from fastapi_chain._program import CHUNK, Program
 from fastapi_chain._state import RunState
 from fastapi_chain._threads import Hopper
+from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
 from fastapi_chain.events import TaskStarted
-from fastapi_chain.execute import Unit, execute
+from fastapi_chain.execute import execute
 
 NOTHING: Final = -1
 """No task to go on with."""
@@ -41,8 +42,8 @@ class Home(Protocol):
     def ended(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that may start because of it."""
 
-    def left(self, worker: "Worker") -> None:
-        """Let *worker* go."""
+    def called_off(self) -> bool:
+        """Whether the main task was cancelled from outside and a task of the run has swallowed that."""
 
 
 class Worker:
@@ -61,8 +62,8 @@ class Worker:
         return self.line.unit(self.at)
 
     def cancel(self) -> None:
-        """Cancel the task that runs here."""
-        if self.task is not None:
+        """Cancel the task that runs here, once: it may be cleaning up already."""
+        if self.task is not None and not self.task.cancelling():
             self.task.cancel()
 
     async def work(self, i: int) -> None:
@@ -70,34 +71,32 @@ class Worker:
         line, turn = self.line, CHUNK
         run, steps = line.run, line.program.steps
         slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ended, run.clock.monotonic
+        main = self.task is None
         running.set(self)
-        try:
-            while i >= 0:
-                self.at = i
-                step = steps[i]
-                states[i] = RUNNING
-                began[i] = now()
-                if run.followed:
-                    self.tell(i)
-                try:
-                    value = await step.call(slots)  # type: ignore[misc]  # a light step that is not threaded
-                    if type(value) is not step.exact:
-                        step.check(value)
-                except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                    i = await line.mend(i, error)
-                except asyncio.CancelledError as error:
-                    i = line.cancelled(i, error)
-                else:
-                    slots[i] = value
-                    ended[i] = now()
-                    i = line.land(i)
-                turn -= 1
-                if not turn:
-                    # Everybody else on the loop gets a turn.
-                    turn = CHUNK
-                    await asyncio.sleep(0)
-        finally:
-            line.left(self)
+        while i >= 0 and not (main and line.called_off()):
+            self.at = i
+            step = steps[i]
+            states[i] = RUNNING
+            began[i] = now()
+            if run.followed:
+                self.tell(i)
+            try:
+                value = await step.call(slots)  # type: ignore[misc]  # a light step that is not threaded
+                if type(value) is not step.exact:
+                    step.check(value)
+            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+                i = await line.mend(i, error)
+            except asyncio.CancelledError as error:
+                i = line.cancelled(i, error)
+            else:
+                slots[i] = value
+                ended[i] = now()
+                i = line.land(i)
+            turn -= 1
+            if not turn:
+                # Everybody else on the loop gets a turn.
+                turn = CHUNK
+                await asyncio.sleep(0)
 
     def tell(self, i: int) -> None:
         """Tell those who follow that task *i* has started."""
@@ -108,24 +107,15 @@ class Worker:
         """Run task *i*, which is more than a call, then go on as any worker does."""
         line = self.line
         over = line.run.plan.nodes[i].over
-        try:
-            if over is None:
-                await execute(line.unit(i))
-            else:
-                await FanOutRun(line.run, line.program.steps[i], line.hop, over)()
-            following = line.route(line.ended(i))
-        except BaseException:
-            line.left(self)
-            raise
-        await self.work(following)
+        self.at = i
+        if over is None:
+            await execute(line.unit(i))
+        else:
+            await FanOutRun(line.run, line.program.steps[i], line.hop, over)()
+        await self.work(line.route(line.ended(i)))
 
     async def rescue(self, i: int, error: BaseException) -> None:
         """See to task *i*, which raised *error* in a thread, then go on as any worker does."""
         running.set(self)
         self.at = i
-        try:
-            following = await self.line.mend(i, error)
-        except BaseException:
-            self.line.left(self)
-            raise
-        await self.work(following)
+        await self.work(await self.line.mend(i, error))
