@@ -7,10 +7,9 @@ from typing import Final, get_args
 from ._chain_options import ChainOptions
 from ._fastapi import read_params
 from ._text import type_name
-from ._wiring import Fill
-from .errors import PlanError, RequestBoundDependency
-from .plan import Plan
-from .spec import EndpointSpec, Source, TaskSpec
+from .errors import PlanError
+from .plan import Node, Plan, UndoNode
+from .spec import EndpointSpec, ParamSpec, Source
 
 _MEMORY: Final = "memory"
 """The one engine that keeps nothing."""
@@ -31,30 +30,29 @@ def unfit(plan: Plan, chain: Source, options: ChainOptions, engine: str | None) 
         what = f"Chain {plan.chain!r} starts by itself, so nobody gives it {', '.join(map(repr, plan.required))}."
         fixes = tuple(f"give it a default: {name}: ... = ..." for name in dict.fromkeys(plan.required))
         yield PlanError(what=what, rows=(("declared at", f"cron={options.cron!r}", chain.at),), fixes=fixes)
-    yield from _injections(plan, engine)
+    yield from _refused(plan)
     if engine == _MEMORY:
         yield from _not_durable(plan, chain, options)
 
 
-def _injections(plan: Plan, engine: str | None) -> Iterator[PlanError]:
-    """Yield the dependencies that FastAPI refuses, and those that need a request where there is none."""
-    calls = [(node.spec, node.fills) for node in plan.nodes] if plan.injects else []
-    calls += [(node.undo.spec, node.undo.fills) for node in plan.nodes if node.undo is not None]
-    for spec, fills in calls:
-        injected = [fill.param for fill in fills if fill.kind == "injected"]
-        if injected:
-            yield from _injection(spec, fills, engine)
+def _refused(plan: Plan) -> Iterator[PlanError]:
+    """Yield the dependencies that FastAPI refuses."""
+    steps: list[Node | UndoNode] = [*plan.nodes] if plan.injects else []
+    steps += [node.undo for node in plan.nodes if node.undo is not None]
+    for step in steps:
+        injected = [fill.param for fill in step.fills if fill.kind == "injected"]
+        error = _refusal(injected) if injected else None
+        if error is not None:
+            what = f"FastAPI refuses the dependencies of task {step.spec.name!r}: {error}"
+            yield PlanError(what=what, rows=(("declared at", step.spec.source.at),))
 
 
-def _injection(spec: TaskSpec, fills: Sequence[Fill], engine: str | None) -> Iterator[PlanError]:
+def _refusal(injected: Sequence[ParamSpec]) -> Exception | None:
     try:
-        path = read_params([fill.param for fill in fills if fill.kind == "injected"]).request_path()
+        read_params(injected)
     except Exception as error:  # noqa: BLE001 - FastAPI refuses with whatever went wrong
-        what = f"FastAPI refuses the dependencies of task {spec.name!r}: {error}"
-        yield PlanError(what=what, rows=(("declared at", spec.source.at),))
-    else:
-        if path and engine not in {None, _MEMORY}:
-            yield RequestBoundDependency(task=spec.source, path=path, engine=str(engine))
+        return error
+    return None
 
 
 def _not_durable(plan: Plan, chain: Source, options: ChainOptions) -> Iterator[PlanError]:
