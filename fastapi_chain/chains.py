@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Final, Generic, Literal, TypeVar
 from weakref import WeakSet
 
@@ -116,17 +117,35 @@ class Chain:
         await engine.perform(run)
         return run
 
-    async def start(self, /, **inputs: object) -> Run:
+    async def start(self, /, *, session: object = None, **inputs: object) -> Run:
         """Start a run at once, and return it without waiting for its end.
 
         It does not wait for the commit of a surrounding request. Without `install` it is a task of the running loop
-        that nobody waits for at shutdown.
+        that nobody waits for at shutdown. On a durable engine it is stored when this returns.
 
-        Args and errors as for `run()`.
+        Args:
+            session: A session or connection of SQLAlchemy's, sync or async, to the database of a durable engine: the run is stored
+                in its transaction, and starts if that is committed.
+            **inputs: The inputs of the chain.
+
+        Raises:
+            EngineError: A session is given, and the engine is not durable.
+            EngineUnavailable: The database of the engine does not answer.
+            InvalidChain, MissingInput, UnknownInput, QueueFull: As for `run()`.
         """
         engine = engine_here()
+        if session is not None and engine.enlist is None:
+            raise EngineError(
+                what=f"Engine {engine.name!r} cannot store a run in a session's transaction.",
+                fixes=('install(app, engine="sqlite:///chains.db")', "leave out session=..."),
+            )
         run = engine.take(self._request(engine, inputs))
-        _ = engine.start(run)
+        if session is not None and engine.enlist is not None:
+            await engine.enlist(run, session)
+            return run
+        task = engine.start(run)
+        if engine.hold_soon is not None:
+            await task
         return run
 
     def _request(self, engine: Engine, inputs: Mapping[str, object]) -> RunRequest:
@@ -135,6 +154,10 @@ class Chain:
         if limit is not None and engine.pending(self.name) >= limit:
             raise QueueFull(chain=self.name, max_pending=limit, retry_after=1.0)
         return request
+
+    def altered(self, change: Callable[[Plan], Plan]) -> AbstractContextManager[None]:
+        """Run by what *change* makes of the plan within the block, as before after it; for tests."""
+        return self._blueprint.altered(change)
 
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""

@@ -1,6 +1,6 @@
 """From what `install(engine=...)` was given to an engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ def make_engine(
     engine: "str | Engine",
     *,
     plans: Callable[[str], Plan | None],
+    crons: Callable[[], Iterable[tuple[Plan, str]]],
     app: object,
     worker: bool,
     pool: ThreadPool,
@@ -29,6 +30,7 @@ def make_engine(
     Args:
         engine: `memory`, `sqlite:///chains.db`, `postgresql://…`, or an engine.
         plans: Finds the plan of a chain by its name; for runs that come from a database.
+        crons: Tells the plans of chains that start by themselves, each with the times at which.
         app: The app whose `dependency_overrides` hold for them.
         worker: Whether runs run in this process; the memory engine has no other.
         pool: The threads of `def` tasks.
@@ -50,6 +52,7 @@ def make_engine(
         made: Engine = durable.DurableEngine(
             engine,
             plans=plans,
+            crons=crons,
             app=app,
             worker=worker,
             pool=pool,

@@ -5,8 +5,10 @@ from typing import Any, Protocol
 
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.engines.here import default_engine
+from fastapi_chain.errors import EngineUnavailable
 
 from .call import ERROR, SLOT, Call, Slot
+from .problem import ProblemResponse
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -26,7 +28,7 @@ class Host(Protocol):
     def running(self) -> bool:
         """Whether runs may outlive their requests here: the app's lifespan has begun on this loop."""
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """The app has started up: check all chains, take runs."""
 
     async def end(self) -> None:
@@ -39,12 +41,13 @@ class Host(Protocol):
 class Exchange(Slot):
     """One request and its response."""
 
-    __slots__ = ("_headers", "_send", "status")
+    __slots__ = ("_headers", "_send", "begun", "status")
 
     def __init__(self, engine: Engine, headers: Callable[[Call], list[tuple[bytes, bytes]]], send: Send) -> None:
         """Send the response to *send*, with *headers* about each of its runs."""
         super().__init__(engine)
         self.status = 500  # until there is a response
+        self.begun = False
         self._headers = headers
         self._send = send
 
@@ -54,6 +57,7 @@ class Exchange(Slot):
             self.status = message["status"]
             if self.calls and self.status < ERROR:
                 message = {**message, "headers": [*message.get("headers", ()), *await self._about_runs()]}
+        self.begun = True
         await self._send(message)
 
     async def _about_runs(self) -> list[tuple[bytes, bytes]]:
@@ -94,6 +98,11 @@ class Middleware:
         try:
             await self._app(scope, receive, exchange.send)
             failed = exchange.status >= ERROR
+        except EngineUnavailable as error:
+            if exchange.begun:
+                raise
+            # The run could not be stored, so the request has failed, and says when to try again.
+            await ProblemResponse(503, "engine-unavailable", error.problem(), {"Retry-After": "5"})(scope, receive, send)
         finally:
             # They know the request, which knows the exchange: take them out of that circle.
             calls, exchange.calls = exchange.calls, []
@@ -114,7 +123,7 @@ class Middleware:
         async def say(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 # After all code of the user's. An error becomes `lifespan.startup.failed`, and the server does not start.
-                self._host.begin()
+                await self._host.begin()
             await send(message)
 
         await self._app(scope, hear, say)

@@ -16,9 +16,11 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID
 from dbos._dbos import StepReservation
+from dbos._queue import QueueRateLimit
 from dbos._serialization import Serializer
 
 from fastapi_chain.errors import EngineError
+from fastapi_chain.spec import Rate
 
 from .database import Database
 from .names import APPLICATION, RUN, TASK, VERSION
@@ -120,10 +122,6 @@ class Worker:
         with self._database.reached():
             DBOS.launch()
 
-    def register(self, queue: str, at_once: int) -> None:
-        """Make sure that *queue* is there, and let each worker take so many from it at once."""
-        DBOS.register_queue(queue, worker_concurrency=at_once, polling_interval_sec=POLL, on_conflict="always_update")
-
     async def stop(self) -> None:
         """End. What runs must have ended before."""
         # DBOS waits for its threads: not on the loop, on which they may need a turn.
@@ -183,6 +181,22 @@ def client_of(engine: sa.Engine) -> DBOSClient:
         application_name=APPLICATION,
         lazy=True,
         retry_connection_errors=False,
+    )
+
+
+def register(client: DBOSClient, queue: str, *, at_once: int | None, together: int | None = None, rate: Rate | None = None) -> None:
+    """Make sure that *queue* is there.
+
+    Args:
+        client: Who asks.
+        queue: Its name.
+        at_once: How many each worker takes at once; None: as many as there are.
+        together: How many run at once in all workers; None: as many as there are.
+        rate: How many begin in a time; None: as many as there are.
+    """
+    limiter = None if rate is None else QueueRateLimit(limit=rate.count, period=rate.seconds)
+    client.register_queue(
+        queue, worker_concurrency=at_once, global_concurrency=together, limiter=limiter, polling_interval_sec=POLL
     )
 
 

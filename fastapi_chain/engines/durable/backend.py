@@ -30,8 +30,19 @@ _LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.3)
 """Seconds between looks at the database while somebody waits; the last one for all further ones."""
 
 
+class Pages(Protocol):
+    """Where the pages of runs are."""
+
+    base: str | None
+    """The path below which they are; None: there are none."""
+
+
 class Home(Protocol):
     """What a run needs of its engine."""
+
+    @property
+    def kept(self) -> Pages:
+        """Where the pages of runs are."""
 
     def look(self, run: str) -> StoredState | None:
         """Return the run as the database knows it; blocks."""
@@ -53,7 +64,8 @@ class DurableRun:
     """A window on a stored run."""
 
     discarded: bool = False
-    url: str | None = None
+    trace_id: str | None = None
+    """The trace of its request; that is not stored."""
 
     def __init__(self, home: Home, state: StoredState, order: Order | None = None) -> None:
         """Show *state*.
@@ -117,6 +129,20 @@ class DurableRun:
             self._seen = 0.0
 
     # --- what it is
+
+    @property
+    def url(self) -> str | None:
+        base = self._home.kept.base
+        return None if base is None else f"{base}/runs/{self.id}"
+
+    @property
+    def seq(self) -> int:
+        inner = self.inner
+        return inner.seq if inner.followed else max(inner.seq, len(replay(inner)))
+
+    @property
+    def started_by(self) -> str | None:
+        return self._state.started_by
 
     @property
     def chain(self) -> str:

@@ -63,6 +63,18 @@ orders = sa.Table(
 )
 """What a run must know that is carried on: which round it is in, what stood at its beginning, whether it is to end early, when it began."""
 
+answers = sa.Table(
+    "fastapi_chain_answers",
+    _metadata,
+    sa.Column("chain", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("payload", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text),
+    sa.Column("process", sa.Text, nullable=False),
+    sa.Column("at", sa.Float(53), nullable=False),
+)
+"""The idempotency keys of requests, each with the first answer to it; without one as long as that is on its way."""
+
 events = sa.Table(
     "fastapi_chain_events",
     _metadata,

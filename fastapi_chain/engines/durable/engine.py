@@ -1,6 +1,7 @@
 """The durable engine."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,21 +13,25 @@ from fastapi_chain._fastapi import overrides_of
 from fastapi_chain._program import Gates, Program
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
-from fastapi_chain.engines.base import RunRequest
+from fastapi_chain.engines.base import Page, RunFilter, RunRequest
 from fastapi_chain.errors import ChainError, EngineError
 from fastapi_chain.events import Event
+from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
 
 from .adapter import Checkpoints, Worker, migrate, workflow_id
 from .backend import DurableRun
 from .courier import Courier
+from .cron import Crons
 from .database import Database
 from .execution import EndDoc, Execution, Prior
 from .keeper import TIME_TO_LIVE, Keeper
+from .keys import DurableKeys
 from .names import RUN, RUNS, new_process
 from .reading import Reading, empty_plan
 from .schema import Schema, StoredState
+from .searching import search
 from .snapshot import dump_base
 from .store import Order, Row, RunDoc, Store
 from .telling import load_event
@@ -44,11 +49,15 @@ _PROBE: Final = 1.0
 class DurableEngine:
     """Runs chains so that they survive the process."""
 
+    heed: tuple[Sink, ...] = (log_event,)
+    """Who is told what goes wrong in the runs that run here."""
+
     def __init__(
         self,
         url: str,
         *,
         plans: Callable[[str], Plan | None] = lambda _: None,
+        crons: Callable[[], Iterable[tuple[Plan, str]]] = tuple,
         app: object = None,
         worker: bool = True,
         pool: ThreadPool = default_pool,
@@ -63,6 +72,7 @@ class DurableEngine:
         Args:
             url: `sqlite:///chains.db` or `postgresql://user:password@host/name`.
             plans: Finds the plan of a chain by its name; for runs that come from the database.
+            crons: Tells the plans of chains that start by themselves, each with the times at which.
             app: The app whose `dependency_overrides` hold for them.
             worker: Whether runs run in this process; else it only takes them.
             pool: The threads of `def` tasks.
@@ -81,7 +91,9 @@ class DurableEngine:
         self.gates = Gates()
         self.worker = worker
         self.process = new_process()
+        self.kept = Pages()
         self._plans = plans
+        self._crons = Crons(crons, self._due)
         self._app = app
         self._sinks = sinks
         self._max_running = max_running
@@ -117,10 +129,14 @@ class DurableEngine:
         if self.worker:
             self._dbos = Worker(self.database, self.process)
             self._dbos.launch({RUN: self._run}, [RUNS])
-            await self._blocking(self._dbos.register, RUNS, self._max_running or AT_ONCE)
-        recover = None if self._dbos is None else self._dbos.recover
+        self.keys = DurableKeys(self.store, self._blocking)
         self._keeper = Keeper(
-            self.store, self.process, recover=recover, history=self._history, time_to_live=self._time_to_live
+            self.store,
+            self.process,
+            recover=None if self._dbos is None else self._dbos.recover,
+            chores=() if self._dbos is None else (self._crons,),
+            history=self._history,
+            time_to_live=self._time_to_live,
         )
         await self._blocking(self._keeper.start)
         self._courier = Courier(self, self._active.values)
@@ -129,6 +145,8 @@ class DurableEngine:
     def _prepare(self) -> None:
         migrate(self.database)
         self.database.create_tables(self.store.engine)
+        if self.worker:
+            self.store.register(RUNS, at_once=self._max_running or AT_ONCE)
 
     async def drain(self, seconds: float) -> None:
         """End: let what runs come to its end, for at most *seconds*; what is left is carried on by others, or after a restart."""
@@ -195,15 +213,8 @@ class DurableEngine:
         """
         schema = self.schema(request.plan)
         values = dict(request.values)
-        doc = RunDoc(
-            chain=request.plan.chain,
-            names=list(request.plan.names),
-            values=schema.dump_inputs(values),
-            deadline=request.deadline,
-            tags=dict(request.tags),
-        )
-        state = StoredState(schema, values, self._sinks)
-        state.tags = request.tags
+        doc = _doc(request, schema, values)
+        state = self._state(schema, values, doc)
         state.app = request.app or self._app
         if request.window is not None:
             state.__dict__["id"] = request.window.id
@@ -213,6 +224,40 @@ class DurableEngine:
             return Run(backend)
         request.window._backend = backend  # noqa: SLF001 - the window is ours
         return request.window
+
+    def _state(self, schema: Schema, values: dict[str, object], doc: RunDoc) -> StoredState:
+        """Return a run of which nothing has run."""
+        state = StoredState(schema, values, self._sinks)
+        state.tags = doc["tags"]
+        state.heed = self.heed
+        state.started_by = doc["started_by"]
+        return state
+
+    async def enlist(self, run: Run, session: Any) -> None:  # noqa: ANN401 - a session or connection, sync or async
+        """Store *run* in the transaction of *session*: it begins if that is committed.
+
+        Raises:
+            UnserializableOutput: An input cannot be stored.
+        """
+        backend = backend_of(run)
+        order = backend.order
+        assert order is not None, "it was taken here"
+
+        def insert(connection: Any) -> str:  # noqa: ANN401 - the sync face of the session
+            return self.store.insert(connection, order, RUNS, order.delay)
+
+        with self.database.reached():
+            owner = await session.run_sync(insert) if hasattr(session, "run_sync") else insert(session)
+        self._settle(backend, owner)
+        backend.local = False
+
+    def _due(self, plan: Plan, key: str) -> None:
+        """Start a run of *plan*, unless somebody else has claimed its *key*; blocks."""
+        schema = self.schema(plan)
+        request = RunRequest(plan, {})
+        order = Order(run=secrets.token_hex(16), doc=_doc(request, schema, {}), key=key)
+        if self.store.enqueue(order) == order.run:
+            self.store.leave(order)
 
     def hold(self, run: Run, *, sure: bool) -> None:
         """Store a run before the response to its request is sent; blocks.
@@ -350,9 +395,8 @@ class DurableEngine:
                 what=f"No chain of this app is called {doc['chain']!r}.",
                 fixes=("deploy its code to all workers, then: await run.retry()",),
             )
-        state = StoredState(schema, schema.load_inputs(doc["values"]), self._sinks)
+        state = self._state(schema, schema.load_inputs(doc["values"]), doc)
         state.__dict__["id"] = run
-        state.tags = doc["tags"]
         state.app = self._app
         return state
 
@@ -373,22 +417,31 @@ class DurableEngine:
         """The same in a thread."""
         return await self._blocking(self.look, run)
 
-    async def get(self, run: str) -> Run | None:
-        """Return the run of that id; None if there is none (any more).
+    async def find(self, run: str) -> DurableRun | None:
+        """Return the run with that id; None if there is none (any more).
 
         Raises:
             EngineUnavailable: The database does not answer.
         """
         backend = self._windows.get(run)
         if backend is not None and backend.local:
-            return Run(backend)
+            return backend
         state = await self.look_soon(run)
-        if state is None:
-            return None
+        return None if state is None else self._window(state)
+
+    def _window(self, state: StoredState) -> DurableRun:
+        """Return what shows *state*."""
+        backend = self._windows.get(state.id)
         if backend is None:
-            backend = self._windows[run] = DurableRun(self, state)
+            backend = self._windows[state.id] = DurableRun(self, state)
         backend.show(state)
-        return Run(backend)
+        return backend
+
+    async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
+        """Return at most *limit* runs, the newest first; arguments and errors as for `RunStore.search`."""
+        found = await self._blocking(search, self.store, wanted, limit, cursor)
+        states = await self._blocking(lambda: [self._read(row) for row in found.rows])
+        return Page(runs=[self._window(state) for state in states], cursor=found.cursor)
 
     async def told(self, run: str, after: int) -> list[Event]:
         """Return its events with a greater number, as far as the database knows them."""
@@ -413,6 +466,24 @@ class DurableEngine:
     def _reopen(self, state: StoredState) -> bool:
         round_ = self.store.prior(state.id).round + 1
         return self.store.reopen(state.id, round_, dump_base(state))
+
+
+class Pages:
+    """Where the pages of runs are."""
+
+    base: str | None = None
+    """The path below which they are; None: there are none."""
+
+
+def _doc(request: RunRequest, schema: Schema, values: dict[str, object]) -> RunDoc:
+    return RunDoc(
+        chain=request.plan.chain,
+        names=list(request.plan.names),
+        values=schema.dump_inputs(values),
+        deadline=request.deadline,
+        tags=dict(request.tags),
+        started_by=request.started_by,
+    )
 
 
 def backend_of(run: Run) -> DurableRun:

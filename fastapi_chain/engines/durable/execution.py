@@ -197,7 +197,7 @@ class Execution:
         state.deadline_at = (state.started or 0.0) + seconds
         left = state.deadline_at - state.now()
         if left > 0:
-            return state.clock.call_later(left, self._out_of_time)
+            return state.clock.limit(left, self._out_of_time)
         self._out_of_time()
         return None
 

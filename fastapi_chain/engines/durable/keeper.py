@@ -25,6 +25,9 @@ TIME_TO_LIVE: Final = 15.0
 _BEATS: Final = 4
 """How many heartbeats a process has in that time."""
 
+_TICK: Final = 1.0
+"""Seconds between two looks at the chores."""
+
 _TIDY: Final = 60.0
 """Seconds between two looks for finished runs that are too old."""
 
@@ -64,10 +67,15 @@ class Keeper:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._tidied = 0.0
+        self._beaten = 0.0
 
     def start(self) -> None:
-        """Beat at once, then in a thread of its own: a loop that is busy must not look dead."""
+        """Beat at once, then in a thread of its own: a loop that is busy must not look dead.
+
+        The first look comes at once as well: after a restart on the same machine nobody has to wait for a time-out.
+        """
         self.beat()
+        self.take_over()
         self._thread = threading.Thread(target=self._run, name="fastapi-chain-keeper", daemon=True)
         self._thread.start()
 
@@ -81,23 +89,27 @@ class Keeper:
         self.let_go([self._process])
 
     def _run(self) -> None:
-        # The first look comes soon: after a restart on the same machine nobody has to wait for a time-out.
         pause = 0.0
         while not self._stopped.wait(pause):
-            pause = self._time_to_live / _BEATS
+            pause = min(_TICK, self._time_to_live / _BEATS)
             try:
-                self.beat()
-                self.take_over()
-                for chore in self._chores:
-                    chore()
+                self._tick()
             except EngineUnavailable as error:
                 _log.warning("engine %s does not answer: %s", self._store.database.shown, error.reason)
             except Exception:
                 # Whatever it is, the next beat must come.
                 _log.exception("the keeper of engine %s met an error", self._store.database.shown)
 
+    def _tick(self) -> None:
+        for chore in self._chores:
+            chore()
+        if time.monotonic() - self._beaten >= self._time_to_live / _BEATS:
+            self.beat()
+            self.take_over()
+
     def beat(self) -> None:
         """Be alive."""
+        self._beaten = time.monotonic()
         clock = self._store.database.clock
         with self._store.database.reached(), self._store.engine.begin() as connection:
             values = {"place": self._place, "pid": os.getpid(), "seen": clock}

@@ -40,6 +40,7 @@ class Reading:
         self.state = StoredState(schema, schema.load_inputs(row.doc["values"]))
         self.state.__dict__["id"] = row.run
         self.state.tags = row.doc["tags"]
+        self.state.started_by = row.doc["started_by"]
 
     def read(self, told: Iterable[Event]) -> StoredState:
         """Return the run; *told* are its events."""

@@ -4,17 +4,15 @@ DBOS keeps the outcome of a step under the number at which it was drawn. Drawn i
 would mean other tasks after a crash; so each task has its number from the start, for each round of retries, whatever runs first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from fastapi_chain._fastapi import read_params
 from fastapi_chain._serialize import Codec, Unstorable, codec_of
 from fastapi_chain._state import RunState, Sink
-from fastapi_chain._wiring import Fill
-from fastapi_chain.errors import ChainError, EngineError, RequestBoundDependency, UnserializableOutput
+from fastapi_chain.errors import ChainError, EngineError, UnserializableOutput
 from fastapi_chain._unit import Unit
 from fastapi_chain.plan import Plan
-from fastapi_chain.spec import EMPTY, Source, TaskSpec
+from fastapi_chain.spec import EMPTY, Source
 
 _ITEMS: Final = 2**20
 """The first number of an item of a fan-out; those of tasks are lower."""
@@ -48,7 +46,6 @@ class Schema:
         for item in plan.inputs:
             need = next((need for need in item.needs if need.param.type is not EMPTY), item.needs[0])
             self._inputs.setdefault(item.name, (self._codec(need.param.type, need.task, item.name), need.task))
-        self.problems += _bound(plan, engine)
 
     def _codec(self, annotation: object, task: Source, name: str | None) -> Codec:
         try:
@@ -108,21 +105,11 @@ class Schema:
             ) from error
 
 
-def _bound(plan: Plan, engine: str) -> Iterator[ChainError]:
-    """Yield the tasks that need a request: there is none any more when they run."""
-    for node in plan.nodes:
-        pairs: list[tuple[TaskSpec, Sequence[Fill]]] = [(node.spec, node.fills)]
-        if node.undo is not None:
-            pairs.append((node.undo.spec, node.undo.fills))
-        for spec, fills in pairs:
-            params = [fill.param for fill in fills if fill.kind == "injected"]
-            path = read_params(params).request_path() if params else ()
-            if path:
-                yield RequestBoundDependency(task=spec.source, path=path, engine=engine)
-
-
 class StoredState(RunState):
     """A run whose outcomes are kept."""
+
+    started_by: str | None = None
+    """The route whose request it is for."""
 
     def __init__(self, schema: Schema, values: dict[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of the plan of *schema*."""

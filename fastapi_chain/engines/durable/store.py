@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from fastapi_chain.outcome import RunState as StateName
+from fastapi_chain.spec import Rate
 
-from .adapter import client_of
+from .adapter import client_of, register
 from .database import Database, events, inputs, keys, orders, outputs, steps, workflows
 from .documents import OutcomeDoc
 from .execution import EndDoc, Prior
@@ -33,6 +34,7 @@ class RunDoc(TypedDict):
     values: dict[str, str]
     deadline: float | None
     tags: dict[str, str]
+    started_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Order:
     @property
     def attributes(self) -> dict[str, object]:
         """What one can look for."""
-        return {"chain": self.doc["chain"], "tags": self.doc["tags"]}
+        return {name: self.doc[name] for name in ("chain", "tags", "started_by")}  # type: ignore[literal-required]
 
 
 class Row(NamedTuple):
@@ -104,7 +106,7 @@ class Store:
         self.database = database
         self.engine = database.connect(patient=False, size=10)
         self._client = client_of(self.engine)
-        self._process = process
+        self.process = process
 
     def probe(self) -> None:
         """Find out whether the database answers.
@@ -114,6 +116,11 @@ class Store:
         """
         with self.database.reached(), self.engine.connect() as connection:
             connection.execute(sa.select(1))
+
+    def register(self, queue: str, *, at_once: int | None, together: int | None = None, rate: Rate | None = None) -> None:
+        """Make sure that *queue* is there: see `adapter.register`."""
+        with self.database.reached():
+            register(self._client, queue, at_once=at_once, together=together, rate=rate)
 
     def close(self) -> None:
         """End all connections."""
@@ -128,7 +135,7 @@ class Store:
             order: The run.
             sure: Whether nothing can roll its request back any more.
         """
-        return self._insert(order, held_by(self._process, sure=sure), delay=None)
+        return self._insert(order, held_by(self.process, sure=sure), delay=None)
 
     def enqueue(self, order: Order) -> str:
         """Store a run that may begin; return its id, or that of the run that has its key already."""
@@ -204,6 +211,11 @@ class Store:
             .returning(keys.c.takers)
         ).scalar()
         return left or 0
+
+    def leave(self, order: Order) -> None:
+        """Count one request less that shares the key of *order*."""
+        with self.database.reached(), self.engine.begin() as connection:
+            self._leave(connection, order)
 
     def drop(self, order: Order, run: str) -> None:
         """Forget a run whose request has failed, unless another request shares it."""
