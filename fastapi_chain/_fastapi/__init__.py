@@ -13,7 +13,7 @@ function that knows says so.
 """
 
 from .commit import commits_before_response, follow
-from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, read_call, read_params
+from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, read_again, read_call, read_params
 from .markers import injection_marker, is_injected
 from .outermost import wrap_app
 from .parts import fastapi_version
@@ -36,6 +36,7 @@ __all__ = [
     "is_injected",
     "kind_of",
     "overrides_of",
+    "read_again",
     "read_call",
     "read_params",
     "replace_calls",

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -95,6 +95,15 @@ def read_params(params: Sequence[ParamSpec]) -> Dependency:
     # FastAPI reads the signature that it is told. Its annotations are resolved, so that no version has to.
     task.__signature__ = inspect.Signature([_parameter(param) for param in params])  # type: ignore[attr-defined]
     return _describe(parts().get_dependant(path="/", call=task), root=True)
+
+
+def read_again(root: Dependency, path_params: Iterable[str]) -> Dependency:
+    """Return *root*, which `read_params` gave, as it is under a route whose path has the parameters *path_params*.
+
+    Only the path says that `def current_shop(shop: str)` takes its value from there, and not from the query.
+    """
+    path = "".join(f"/{{{name}}}" for name in path_params)
+    return _describe(parts().get_dependant(path=path, call=root.call), root=True)
 
 
 def read_call(call: Callable[..., Any]) -> Dependency:

@@ -1,6 +1,7 @@
 """Every route of an app."""
 
 import functools
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,12 +43,15 @@ def api_routes(app: Any, prefix: str = "") -> Iterator[ApiRoute]:  # noqa: ANN40
 
 
 def endpoint_ids(fn: object) -> Iterator[int]:
-    """Yield the ids of *fn* and of all that it wraps, through decorators and partials, from the outside."""
+    """Yield the ids of *fn* and of all that it wraps, through decorators, partials and methods, from the outside."""
     seen: set[int] = set()
     while fn is not None and id(fn) not in seen:
         seen.add(id(fn))
         yield id(fn)
-        fn = fn.func if isinstance(fn, functools.partial) else getattr(fn, "__wrapped__", None)
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        else:
+            fn = fn.__func__ if inspect.ismethod(fn) else getattr(fn, "__wrapped__", None)
 
 
 def overrides_of(app: object) -> Mapping[Any, Any]:

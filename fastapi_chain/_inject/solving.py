@@ -6,13 +6,16 @@ scopes).
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from functools import partial
-from typing import Any, cast
+from functools import lru_cache, partial
+from typing import Any, Final, cast
 
-from fastapi_chain._fastapi import Dependency, Kind, Solved, replace_calls, solve, synthetic_scope
+from fastapi_chain._fastapi import Dependency, Kind, Solved, read_again, replace_calls, solve, synthetic_scope
 from fastapi_chain.spec import Source
 
 from .frame import MISSING, AsyncCall, ClosingInThread, Environment, Frame, Hop, Slots
+
+_ROUTES: Final = 16
+"""How many sets of path parameters the dependencies of one task are kept for: one for each kind of route that its chain is on."""
 
 
 def solve_on_loop(
@@ -24,7 +27,7 @@ def solve_on_loop(
     """
     # Our own threads, since FastAPI's serve requests; and before 0.162.7 its solver leaves `def` generators open when
     # the attempt is cancelled. Overrides are looked up by the original call: with them FastAPI's threads must do.
-    root = root if overrides else replace_calls(root, partial(_through, hop))
+    rooted = lru_cache(_ROUTES)(partial(_rooted, root, hop if not overrides else None))
 
     async def attempt(slots: Slots) -> object:
         frame = Frame(slots, 0)
@@ -49,7 +52,7 @@ def solve_on_loop(
         result = MISSING
         async with AsyncExitStack() as function_stack:
             try:
-                solved = await solve(root, scope, overrides, stack, function_stack)
+                solved = await solve(rooted(tuple(scope["path_params"])), scope, overrides, stack, function_stack)
                 result = await call(frame.slots, solved.values)
             except BaseException as error:
                 frame.error = error
@@ -59,6 +62,14 @@ def solve_on_loop(
         return solved
 
     return attempt
+
+
+def _rooted(root: Dependency, hop: Hop | None, path_params: tuple[str, ...]) -> Dependency:
+    """Return *root* as it is under a route with these parameters in its path; its calls go through *hop*, if there is one."""
+    queried = {thing for dependency in root.walk() for _, thing in dependency.reads}
+    if any(f"Query {name}" in queried for name in path_params):
+        root = read_again(root, path_params)
+    return root if hop is None else replace_calls(root, partial(_through, hop))
 
 
 def _through(hop: Hop, call: Callable[..., Any], kind: Kind) -> Callable[..., Any]:

@@ -6,10 +6,10 @@ The wrapper has the same signature, except for a few more parameters, in which F
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from fastapi import BackgroundTasks, Depends, Request, Response, WebSocket
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response as StarletteResponse
 from starlette.routing import get_name
 
-from fastapi_chain._fastapi import InputKind, input_kinds, kind_of, read_call
+from fastapi_chain._fastapi import InputKind, endpoint_ids, input_kinds, kind_of, read_call
 from fastapi_chain._signature import resolved_signature, strip_annotated
 from fastapi_chain.declare import source_of
 from fastapi_chain.errors import DeclarationError, StreamingEndpoint
@@ -67,8 +67,8 @@ class Endpoint:
         return EndpointSpec(source=self.source, route=self.route, gives=gives, returns=self.returns, closed=closed)
 
 
-_wrapped: "WeakSet[Any]" = WeakSet()
-"""Every wrapper there is."""
+_wrappers: "WeakValueDictionary[int, Any]" = WeakValueDictionary()
+"""Every wrapper there is, by its id."""
 
 
 def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, object]) -> tuple[F, Endpoint]:
@@ -90,13 +90,13 @@ def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, o
     endpoint = Endpoint(
         fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name
     )
-    _wrapped.add(wrapper)
+    _wrappers[id(wrapper)] = wrapper
     return cast("F", wrapper), endpoint
 
 
 def _refuse(fn: object, signature: inspect.Signature, source: Source) -> None:
     """Refuse what cannot work."""
-    if any(layer in _wrapped for layer in _layers(fn)):
+    if any(layer in _wrappers for layer in endpoint_ids(fn)):
         raise DeclarationError(
             what=f"Endpoint {source.name!r} has two @chain decorators; it can start one chain.",
             rows=(("declared at", source.at),),
@@ -117,13 +117,6 @@ def _refuse(fn: object, signature: inspect.Signature, source: Source) -> None:
                 rows=(("declared at", source.at),),
                 fixes=("start a run where it is due: await chain(...).start(...)",),
             )
-
-
-def _layers(fn: object) -> Iterator[object]:
-    """Yield *fn* and all that it wraps, as far as it is made of functions and partials."""
-    while inspect.isfunction(fn) or isinstance(fn, functools.partial):
-        yield fn
-        fn = fn.func if isinstance(fn, functools.partial) else getattr(fn, "__wrapped__", None)
 
 
 def _is_a(annotation: object, cls: type[object]) -> bool:
@@ -218,7 +211,7 @@ def _async_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) ->
         if marker not in kwargs:
             return await fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
-        result = await (fn(**kwargs, **_promises(call, wiring)) if wiring.runs else fn(**kwargs))
+        result = await (fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs))
         call.returned(kwargs, result)
         return result
 
@@ -233,7 +226,7 @@ def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> 
         if marker not in kwargs:
             return fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
-        result = fn(**kwargs, **_promises(call, wiring)) if wiring.runs else fn(**kwargs)
+        result = fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs)
         call.returned(kwargs, result)
         return result
 

@@ -1,6 +1,7 @@
 """Every route of an app, and what the parameters of an endpoint are, on every version of FastAPI."""
 
 import functools
+import types
 from typing import Annotated, Any
 
 import pytest
@@ -204,7 +205,7 @@ def test_objects_of_the_request_are_no_data(annotation):
     assert of_kinds(endpoint) == {"it": "request"}
 
 
-def test_endpoint_ids_lead_through_decorators_and_partials():
+def test_endpoint_ids_lead_through_decorators_partials_and_methods():
     """Each layer has its id, from the outside; a circle ends."""
 
     def fn() -> None: ...
@@ -214,6 +215,8 @@ def test_endpoint_ids_lead_through_decorators_and_partials():
 
     partial = functools.partial(wrapper)
     assert list(endpoint_ids(partial)) == [id(partial), id(wrapper), id(fn)]
+    method = types.MethodType(wrapper, object())
+    assert list(endpoint_ids(method)) == [id(method), id(wrapper), id(fn)]
     fn.__wrapped__ = wrapper
     assert list(endpoint_ids(partial)) == [id(partial), id(wrapper), id(fn)]
 
