@@ -7,8 +7,7 @@ from typing import Final, Literal, TypeAlias, TypedDict, TypeVar
 
 from typing_extensions import TypeIs
 
-from ._text import closest
-from .errors import BadOption, CalledInsteadOfNamed, DeclarationError
+from .errors import BadOption, CalledInsteadOfNamed
 from .spec import RUN_IF, Backoff, Each, Rate, RunIf, Source, TaskSpec
 from .tasks import AnyTask, Task
 
@@ -51,18 +50,6 @@ class Options(TypedDict, total=False):
     queue: str | None
 
 
-def known_options(options: Mapping[str, object]) -> None:
-    """Refuse an option that there is none of: it would be ignored.
-
-    Raises:
-        DeclarationError: There is one.
-    """
-    for name in options.keys() - Options.__annotations__.keys():
-        near = closest(name, Options.__annotations__)
-        fixes = () if near is None else (f"write {near}=...",)
-        raise DeclarationError(what=f"@task has no option {name!r}.", fixes=fixes)
-
-
 class Checked(TypedDict):
     """The options of `@task` as fields of `TaskSpec`."""
 
@@ -101,7 +88,7 @@ class OptionReader:
         retry_on = options.get("retry_on")
         return Checked(
             after=self._after(options.get("after", ())),
-            retries=self._count("retries", options.get("retries", 0), least=0),
+            retries=self._retries(),
             backoff=self._backoff(options.get("backoff")),
             retry_on=self._errors("retry_on", Exception if retry_on is None else retry_on),
             give_up_on=self._errors("give_up_on", options.get("give_up_on", ())),
@@ -193,6 +180,11 @@ class OptionReader:
         return value
 
     # --- retries
+
+    def _retries(self) -> int:
+        """Return how many more attempts there are after the first: a policy's own number where it has one."""
+        most = getattr(getattr(self._options.get("retry"), "stop", None), "max_attempt_number", 1)
+        return self._count("retries", self._options.get("retries", max(0, most - 1)), least=0)
 
     def _backoff(self, value: object) -> Backoff:
         if value is None:
