@@ -3,16 +3,28 @@
 import inspect
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ._options import OptionReader, Options, close_coroutines
 from ._signature import is_async, is_generator, local_names, named_references, underlying
+from ._text import closest
 from .errors import BadOption, CalledInsteadOfNamed, DeclarationError, GeneratorTask, MethodTask
 from .spec import Source, TaskName, TaskSpec
 from .tasks import FanOut, Task, called_name
 
 _PACKAGE = __name__.partition(".")[0]
+
+
+def refuse_unknown(options: Mapping[str, object]) -> None:
+    """Refuse an option that there is none of: it would be ignored.
+
+    Raises:
+        DeclarationError: There is one.
+    """
+    for name in options.keys() - Options.__annotations__.keys():
+        near = closest(name, Options.__annotations__)
+        raise _misplaced(f"@task has no option {name!r}.", *([] if near is None else [f"write {near}=..."]))
 
 
 def make_spec(fn: object, registry: object, options: Options) -> TaskSpec:
@@ -135,7 +147,7 @@ def _function(fn: object, source: Source) -> Callable[..., object]:
 
 
 def _misplaced(what: str, *fixes: str) -> DeclarationError:
-    """Return the error for something that is no function: only the decorator's own place can be told."""
+    """Return an error where there is no function yet, or none at all: only the decorator's own place can be told."""
     return DeclarationError(what=what, rows=(("written at", calling_place("@task").at),), fixes=fixes)
 
 

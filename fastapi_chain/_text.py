@@ -2,8 +2,8 @@
 
 import types
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from inspect import Parameter
+from operator import itemgetter
 from typing import Annotated, Final, ForwardRef, Literal, TypeAlias, Union, get_args, get_origin
 
 Row: TypeAlias = tuple[str, ...]
@@ -31,9 +31,31 @@ def cycle(rows: Sequence[Row]) -> list[Row]:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the one of *known* that *name* was most likely meant to be; None if none is near."""
-    near = get_close_matches(name, list(known), n=1)
-    return near[0] if near else None
+    """Return the one of *known* that *name* was most likely meant to be; None if none is near.
+
+    Near is what a slip of the finger makes: one letter more, less, wrong or swapped in three, two at most. Neither
+    `order` nor `user_id` is near `order_id`: these are other things.
+    """
+    most = min(2, len(name) // 3)
+    near = [(slips, other) for other in known if (slips := _slips(name, other, most)) <= most]
+    return min(near, key=itemgetter(0))[1] if near else None
+
+
+def _slips(one: str, other: str, most: int) -> int:
+    """Return how many slips make *other* out of *one*, as far as *most* (the optimal string alignment distance)."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, a in enumerate(one):
+        row = [i + 1]
+        for j, b in enumerate(other):
+            slips = min(last[j + 1] + 1, row[j] + 1, last[j] + (a != b))
+            if i and j and (a, one[i - 1]) == (other[j - 1], b):
+                slips = min(slips, before[j - 1] + 1)
+            row.append(slips)
+        before, last = last, row
+    return last[-1]
 
 
 def quoted(names: Iterable[str]) -> str:

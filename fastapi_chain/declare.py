@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast, overload
 
-from ._options import After, EachOver, Effect, Options, known_options
-from ._specs import calling_place, make_spec, source_of
+from ._options import After, EachOver, Effect, Options
+from ._specs import calling_place, make_spec, refuse_unknown, source_of
 from .errors import DeclarationError, DuplicateTask
 from .spec import Backoff, RunIf, Source, TaskSpec
 from .tasks import AnyTask, FanOut, Task
@@ -171,7 +171,7 @@ class Registry:
             MethodTask: The function is a method without an instance.
             DeclarationError: It is no function at all.
         """
-        known_options(options)
+        refuse_unknown(options)
         home = registry or self
         wanted = cast("Options", options)
         fans_out = options.get("each") is not None

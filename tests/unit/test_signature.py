@@ -353,6 +353,8 @@ def test_aliases_by_hand():
     assert strip_annotated(Annotated[simple, "c"]) == (int, ("a", "c"))
     assert strip_annotated(generic[str]) == (list[str], ("b",))
     assert strip_annotated(generic) == (list[T], ("b",))
+    # With more in its brackets than it has parameters, nobody can say what it stands for.
+    assert strip_annotated(generic[str, int]) == (generic[str, int], ())
 
 
 @new_in_312

@@ -118,6 +118,18 @@ def test_cycle(names, picture):
         ("reciept_id", ["order_id", "receipt_id"], "receipt_id"),
         ("payment", ["order_id"], None),
         ("payment", [], None),
+        # One letter wrong, less, more, swapped; the nearest of several.
+        ("raw", ["row"], "row"),
+        ("raw", ["rw"], "rw"),
+        ("raw", ["raws"], "raws"),
+        ("raw", ["arw"], "arw"),
+        ("retrys", ["retries", "retry"], "retry"),
+        # Two in a long name, but not three, and not one in a very short one.
+        ("charge_card", ["charge_cars_", "harge_car"], "charge_cars_"),
+        ("charge_card", ["harge_carts"], None),
+        ("db", ["dc"], None),
+        # Names that have a word in common are no slips.
+        ("order_id", ["order", "user_id", "id", "orders"], None),
     ],
 )
 def test_closest(name, known, near):
