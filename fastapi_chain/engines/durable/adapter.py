@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowAttributes, SetWorkflowID
-from dbos._dbos import StepReservation
+from dbos._dbos import StepReservation, _get_dbos_instance
 from dbos._queue import QueueRateLimit
 from dbos._serialization import Serializer
 
@@ -121,6 +121,12 @@ class Worker:
         DBOS.listen_queues(list(queues))
         with self._database.reached():
             DBOS.launch()
+
+    def listen(self, queue: str) -> None:
+        """Work on one more queue; its first look comes within a second."""
+        listened = _get_dbos_instance()._listening_queues  # noqa: SLF001 - the public way is open before the launch only
+        if listened is not None and queue not in listened:
+            listened.append(queue)
 
     async def stop(self) -> None:
         """End. What runs must have ended before."""

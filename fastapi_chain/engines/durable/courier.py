@@ -64,7 +64,7 @@ class Courier:
             if execution.age > _MOMENT:
                 execution.follow()
         await self.tell(active)
-        stopped = await self._post.cancelled([execution.state.id for execution in active]) if active else {}
+        stopped = await self._post.cancelled([execution.state.id for execution in active])
         for execution in active:
             reason = stopped.get(execution.state.id)
             if reason is not None:

@@ -22,13 +22,15 @@ from fastapi_chain.run import Run
 
 from .adapter import Checkpoints, Worker, migrate, workflow_id
 from .backend import DurableRun
+from .children import ChildDoc, Elsewhere, TaskQueue, child_unit, queues_of
 from .courier import Courier
 from .cron import Crons
 from .database import Database
+from .documents import OutcomeDoc
 from .execution import EndDoc, Execution, Prior
 from .keeper import TIME_TO_LIVE, Keeper
 from .keys import DurableKeys
-from .names import RUN, RUNS, new_process
+from .names import RUN, RUNS, TASK, new_process
 from .reading import Reading, empty_plan
 from .schema import Schema, StoredState
 from .searching import search
@@ -106,7 +108,12 @@ class DurableEngine:
         self._windows: WeakValueDictionary[str, DurableRun] = WeakValueDictionary()
         self._fresh: dict[str, DurableRun] = {}
         self._active: dict[str, Execution] = {}
+        self._calls: dict[str, Execution] = {}
+        self.elsewhere = Elsewhere(self)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._wanted: dict[str, TaskQueue] = {}
+        self._listened: dict[str, None] = {}
+        self._is_open = False
         self._reached = 0.0
         self._dbos: Worker | None = None
         self._keeper: Keeper
@@ -128,7 +135,7 @@ class DurableEngine:
         await self._blocking(self._prepare)
         if self.worker:
             self._dbos = Worker(self.database, self.process)
-            self._dbos.launch({RUN: self._run}, [RUNS])
+            self._dbos.launch({RUN: self._run, TASK: self._call}, [RUNS, *self._listened])
         self.keys = DurableKeys(self.store, self._blocking)
         self._keeper = Keeper(
             self.store,
@@ -141,12 +148,14 @@ class DurableEngine:
         await self._blocking(self._keeper.start)
         self._courier = Courier(self, self._active.values)
         self._courier.start()
+        self._is_open = True
 
     def _prepare(self) -> None:
         migrate(self.database)
         self.database.create_tables(self.store.engine)
         if self.worker:
             self.store.register(RUNS, at_once=self._max_running or AT_ONCE)
+        self._register()
 
     async def drain(self, seconds: float) -> None:
         """End: let what runs come to its end, for at most *seconds*; what is left is carried on by others, or after a restart."""
@@ -154,7 +163,7 @@ class DurableEngine:
         waiting = [*self._tasks, *ends]
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
-        for execution in list(self._active.values()):
+        for execution in [*self._active.values(), *self._calls.values()]:
             execution.leave()
         if ends:
             await asyncio.wait(ends)
@@ -162,7 +171,9 @@ class DurableEngine:
 
     async def close(self) -> None:
         """End at once."""
+        self._is_open = False
         await self._courier.stop()
+        await self.elsewhere.stop()
         if self._dbos is not None:
             await self._dbos.stop()
         await self._blocking(self._keeper.stop)
@@ -188,7 +199,26 @@ class DurableEngine:
         if schema is None:
             schema = self._schemas[plan] = Schema(plan, self.name)
             self._known[plan.chain] = plan
+            self._want(plan)
         return schema
+
+    def _want(self, plan: Plan) -> None:
+        """See that the queues of the plan's tasks are there, and worked on if that is for this process."""
+        for name, (queue, of) in queues_of(plan).items():
+            self._wanted[name] = queue
+            if of is None or of in self._queues:
+                self._listened[name] = None
+                if self._dbos is not None:
+                    self._dbos.listen(name)
+        if self._is_open:
+            self._register()
+
+    def _register(self) -> None:
+        """Register the queues that are wanted and not there yet; blocks."""
+        while self._wanted:
+            name, queue = self._wanted.popitem()
+            at_once = min(AT_ONCE, queue["together"] or AT_ONCE)
+            self.store.register(name, at_once=at_once, together=queue["together"], rate=queue["rate"])
 
     def _schema_of(self, chain: str) -> Schema | None:
         plan = self._plans(chain) or self._known.get(chain)
@@ -357,7 +387,9 @@ class DurableEngine:
             state = self._carried(run, doc)
             backend = self._windows.get(run) or DurableRun(self, state)
             self._windows[run] = backend
-        execution = Execution(self, state, names=doc["names"], deadline=doc["deadline"], prior=prior)
+        execution = Execution(
+            self, state, names=doc["names"], values=doc["values"], deadline=doc["deadline"], prior=prior
+        )
         if doc["deadline"] is not None and prior.started is None:
             await self._blocking(self.store.begun, run, state.clock.time())
         backend.attach(execution)
@@ -371,6 +403,23 @@ class DurableEngine:
             del self._active[run]
             backend.detach(ended=ended)
         return end
+
+    async def _call(self, doc: ChildDoc) -> OutcomeDoc:
+        """Run one call of a task that another process may wait for; DBOS calls this."""
+        schema = self._schema_of(doc["chain"])
+        i = None if schema is None else schema.plan.index.get(doc["task"])
+        if schema is None or i is None:
+            raise _unknown(doc["chain"])
+        run = RunDoc(chain=doc["chain"], names=[], values=doc["values"], deadline=None, tags={}, started_by=None)
+        state = self._carried(doc["run"], run)
+        execution = Execution(self, state, names=[], values=doc["values"], deadline=None, prior=Prior())
+        unit = child_unit(state, self.program(state).steps[i], self.hop, doc)
+        id_ = workflow_id()
+        self._calls[id_] = execution
+        try:
+            return await execution.call(unit, DurableRun(self, state), Checkpoints())
+        finally:
+            del self._calls[id_]
 
     def _prior(self, run: str, doc: RunDoc) -> Prior:
         prior = self.store.prior(run)
@@ -391,10 +440,7 @@ class DurableEngine:
         """Return a run that comes from the database, with nothing of it run."""
         schema = self._schema_of(doc["chain"])
         if schema is None:
-            raise EngineError(
-                what=f"No chain of this app is called {doc['chain']!r}.",
-                fixes=("deploy its code to all workers, then: await run.retry()",),
-            )
+            raise _unknown(doc["chain"])
         state = self._state(schema, schema.load_inputs(doc["values"]), doc)
         state.__dict__["id"] = run
         state.app = self._app
@@ -447,13 +493,29 @@ class DurableEngine:
         """Return its events with a greater number, as far as the database knows them."""
         return [load_event(text) for text in await self._blocking(self.store.events, run, after)]
 
+    async def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
+        """Store a call of a task, unless it is there."""
+        await self._blocking(self.store.call, id_, queue, doc)
+
+    async def outcomes(self, ids: list[str]) -> dict[str, OutcomeDoc | str]:
+        """Return the outcomes of those calls that have one; text where there will never be one."""
+        return await self._blocking(self.store.outcomes, ids)
+
+    async def revoke(self, ids: list[str]) -> None:
+        """Let calls of tasks end that nobody waits for any more."""
+        await self._blocking(self.store.revoke, ids)
+
     async def tell(self, rows: list[tuple[str, int, str]]) -> None:
         """Keep events: run, number and text of each."""
         await self._blocking(self.store.told, rows)
 
     async def cancelled(self, runs: list[str]) -> dict[str, str]:
-        """Return those of *runs* that are to end early, each with the reason."""
-        return await self._blocking(self.store.cancelled, runs)
+        """Return those of *runs* that are to end early, each with the reason; calls for others end here."""
+        if self._calls:
+            for id_ in await self._blocking(self.store.revoked, list(self._calls)):
+                if id_ in self._calls:
+                    self._calls[id_].leave()
+        return await self._blocking(self.store.cancelled, runs) if runs else {}
 
     async def cancel(self, run: str) -> str | None:
         """Order a run to end; return its state if it has ended already."""
@@ -473,6 +535,13 @@ class Pages:
 
     base: str | None = None
     """The path below which they are; None: there are none."""
+
+
+def _unknown(chain: str) -> EngineError:
+    return EngineError(
+        what=f"No chain of this app is called {chain!r}, or it has no such task.",
+        fixes=("deploy its code to all workers, then: await run.retry()",),
+    )
 
 
 def _doc(request: RunRequest, schema: Schema, values: dict[str, object]) -> RunDoc:

@@ -19,7 +19,7 @@ from fastapi_chain._replay import replay
 from fastapi_chain._state import MISSING
 from fastapi_chain._threads import Hopper
 from fastapi_chain._undo import undo
-from fastapi_chain.errors import DeadlineExceeded, RunError, UnserializableOutput
+from fastapi_chain.errors import DeadlineExceeded, EngineError, RunError, UnserializableOutput
 from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSucceeded
 from fastapi_chain._unit import Unit
 from fastapi_chain.execute import execute
@@ -28,6 +28,7 @@ from fastapi_chain.run import RunBackend
 from fastapi_chain.schedule import PlanRun
 from fastapi_chain.spec import Source
 
+from .children import Elsewhere, child_doc, child_id, goes_elsewhere, queue_of
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
 from .schema import Numbers, StoredState, StoredUnit
 from .snapshot import Base, load_base
@@ -77,6 +78,10 @@ class Home(Protocol):
     """What a run needs of its engine."""
 
     hop: Hopper
+    elsewhere: Elsewhere
+
+    async def revoke(self, ids: list[str]) -> None:
+        """Let calls of tasks end that nobody waits for any more."""
 
     def program(self, state: StoredState) -> Program:
         """Return the compiled plan."""
@@ -85,19 +90,29 @@ class Home(Protocol):
 class Execution:
     """A run, from its first task here to its end."""
 
-    def __init__(self, home: Home, state: StoredState, *, names: list[str], deadline: float | None, prior: Prior) -> None:
+    def __init__(
+        self,
+        home: Home,
+        state: StoredState,
+        *,
+        names: list[str],
+        values: dict[str, str],
+        deadline: float | None,
+        prior: Prior,
+    ) -> None:
         """Prepare to run *state*.
 
         Args:
             home: The engine.
             state: The run; nothing of it has run in this process.
             names: The tasks of the plan when the run was made, in its order.
+            values: Its inputs, as text.
             deadline: Seconds for the whole run.
             prior: What has been before.
         """
         self.state = state
         self._home = home
-        self._names = names
+        self._values = values
         self._deadline = deadline
         self._prior = prior
         self._numbers = Numbers(names, state.plan, prior.round)
@@ -277,6 +292,9 @@ class Execution:
     async def _perform(self, unit: Unit) -> None:
         """Run a task or an item to its outcome, unless that is kept already."""
         number = self._number(unit)
+        if goes_elsewhere(unit.step.spec):
+            await self._elsewhere(unit, number)
+            return
         if unit.step.spec.effect == "once":
             await self._mark(unit)
         ran = False
@@ -296,9 +314,50 @@ class Execution:
         if doc.get("reason") == INTERRUPTED:
             self.stop(INTERRUPTED)
 
+    async def _elsewhere(self, unit: Unit, number: int) -> None:
+        """Have a task or an item called by whoever works on its queue."""
+        state, spec = self.state, unit.step.spec
+        id_ = child_id(state.id, self._prior.round, unit.name)
+
+        async def body() -> object:
+            doc = child_doc(state, unit, self._values)
+            try:
+                return await self._home.elsewhere.call(id_, queue_of(spec)["name"], doc)
+            except asyncio.CancelledError:
+                await self._home.revoke([id_])
+                raise
+
+        unit.begin()
+        try:
+            doc = await self._checkpoint(number, unit.name, body)
+        except asyncio.CancelledError:
+            if state.cancel_reason is not None:
+                state.call_off(unit.ledger, unit.i, unit.name)
+            raise
+        if isinstance(doc, str):
+            unit.fail(EngineError(what=f"Task {unit.name!r} did not come to its end: {doc}."))
+            return
+        self._restore(unit, doc)
+        self._retell(unit)
+        if doc.get("reason") == INTERRUPTED:
+            self.stop(INTERRUPTED)
+
     def _number(self, unit: Unit) -> int:
         i, k = unit.step.index, unit.item
         return self._numbers.task(i) if k is None else self._numbers.item(i, k)
+
+    async def call(self, unit: Unit, backend: RunBackend, checkpoint: Checkpoint) -> OutcomeDoc:
+        """Run one call of a task that is not part of a run here, and return its outcome."""
+        self._checkpoint = checkpoint
+        self._performer = asyncio.current_task()
+        self.state.open(backend)
+        if unit.step.spec.effect == "once":
+            await self._mark(unit)
+        if self._marks.get(self._number(unit), self._token) != self._token:
+            self._interrupted(unit)
+        else:
+            await execute(unit)
+        return dump_outcome(unit.ledger, unit.i, getattr(unit, "text", None))
 
     async def _mark(self, unit: Unit) -> None:
         """Keep that *unit* is about to begin, and by whose hand."""

@@ -12,10 +12,11 @@ from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.spec import Rate
 
 from .adapter import client_of, register
+from .children import ChildDoc
 from .database import Database, events, inputs, keys, orders, outputs, steps, workflows
 from .documents import OutcomeDoc
 from .execution import EndDoc, Prior
-from .names import HELD, RUN, RUNS, VERSION, held_by
+from .names import HELD, RUN, RUNS, TASK, VERSION, held_by
 from .snapshot import Base
 
 WAITING: Final = ("ENQUEUED", "DELAYED")
@@ -299,6 +300,48 @@ class Store:
                 )
                 found |= {row.run: row.cancel for row in rows}
         return found
+
+    # --- tasks with workers of their own
+
+    def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
+        """Store a call of a task, unless it is there."""
+        with self.database.reached(), self.engine.begin() as connection:
+            options = {"workflow_name": TASK, "queue_name": queue, "workflow_id": id_, "app_version": VERSION}
+            self._client.enqueue_in_transaction(connection, cast("Any", options), doc)
+
+    def outcomes(self, ids: Sequence[str]) -> dict[str, OutcomeDoc | str]:
+        """Return the outcomes of those calls that have one; text where there will never be one."""
+        found: dict[str, OutcomeDoc | str] = {}
+        joined = workflows.join(outputs, outputs.c.workflow_uuid == workflows.c.workflow_uuid, isouter=True)
+        with self.database.reached(), self.engine.connect() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                query = (
+                    sa.select(workflows.c.workflow_uuid, workflows.c.status, outputs.c.output)
+                    .select_from(joined)
+                    .where(
+                        workflows.c.workflow_uuid.in_(ids[start : start + _CHUNK]), workflows.c.status.in_(FINISHED)
+                    )
+                )
+                for row in connection.execute(query):
+                    found[row.workflow_uuid] = row.status.lower() if row.output is None else json.loads(row.output)
+        return found
+
+    def revoke(self, ids: Sequence[str]) -> None:
+        """Let calls not begin, or end, that nobody waits for any more."""
+        with self.database.reached(), self.engine.begin() as connection:
+            connection.execute(
+                sa.update(workflows)
+                .where(workflows.c.workflow_uuid.in_(ids), workflows.c.status.in_(ACTIVE))
+                .values(status="CANCELLED", owner_xid=None, completed_at=self.now_ms)
+            )
+
+    def revoked(self, ids: Sequence[str]) -> set[str]:
+        """Return those calls that were revoked."""
+        query = sa.select(workflows.c.workflow_uuid).where(
+            workflows.c.workflow_uuid.in_(ids), workflows.c.status == "CANCELLED"
+        )
+        with self.database.reached(), self.engine.connect() as connection:
+            return set(connection.execute(query).scalars())
 
     # --- somebody wants something of a run
 
