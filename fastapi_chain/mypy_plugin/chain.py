@@ -3,9 +3,19 @@
 import string
 from collections.abc import Iterator
 
-from mypy.nodes import ARG_NAMED, ARG_NAMED_OPT, ARG_STAR, ARG_STAR2, Context, DictExpr, Expression
+from mypy.nodes import (
+    ARG_NAMED,
+    ARG_NAMED_OPT,
+    ARG_STAR,
+    ARG_STAR2,
+    CallExpr,
+    Context,
+    DictExpr,
+    Expression,
+    MemberExpr,
+)
 from mypy.plugin import FunctionContext, MethodSigContext
-from mypy.types import CallableType, FunctionLike, Type
+from mypy.types import FunctionLike, Type, UnionType, get_proper_type
 
 from fastapi_chain.errors import DuplicateTask
 
@@ -64,23 +74,28 @@ def _check_names(view: View, flow: Flow, at: Context) -> None:
             view.say(DuplicateTask(name=give.task, first=first, second=second, where=where), at)
 
 
-def start_signature(_: View, ctx: MethodSigContext) -> FunctionLike:
+def start_signature(view: View, ctx: MethodSigContext) -> FunctionLike:
     """Return the signature of `start` or `run` with the chain's inputs in place of `**inputs`."""
     signature = ctx.default_signature
     flow = flow_of(ctx.type)
-    if flow is None or not isinstance(signature, CallableType):
+    if flow is None or _is_either(view, ctx.context):
         return signature
     rows = list(zip(signature.arg_names, signature.arg_kinds, signature.arg_types, strict=True))
     fixed = [row for row in rows if row[1] != ARG_STAR2]
+    taken = {name for name, *_ in fixed}
     inputs: dict[str, tuple[bool, Type]] = {}
-    for need in flow.needs:
-        known = inputs.get(need.name)
-        if known is None or (need.required and not known[0]):
-            inputs[need.name] = (need.required, need.type)
-    for row in fixed:
-        inputs.pop(row[0] or "", None)
+    for need in sorted(flow.needs, key=lambda need: not need.required):
+        if need.name not in taken:
+            inputs.setdefault(need.name, (need.required, need.type))
     named = [(name, ARG_NAMED if required else ARG_NAMED_OPT, typ) for name, (required, typ) in inputs.items()]
     # What templates name may be given as well, and a chain that is not wholly known may take anything.
     more = [row for row in rows if row[1] == ARG_STAR2 and (flow.open or flow.fields)]
     names, kinds, types = zip(*fixed, *named, *more, strict=True) if fixed or named or more else ((), (), ())
     return signature.copy_modified(arg_names=list(names), arg_kinds=list(kinds), arg_types=list(types))
+
+
+def _is_either(view: View, call: Context) -> bool:
+    """Whether a method is called on one of several chains: what it is started with cannot be known then."""
+    callee = call.callee if isinstance(call, CallExpr) else None
+    owner = view.type_of(callee.expr) if isinstance(callee, MemberExpr) else None
+    return isinstance(get_proper_type(owner), UnionType)

@@ -1,17 +1,18 @@
 """The hook for what makes a function a task."""
 
-from mypy.erasetype import erase_typevars
-from mypy.nodes import CallExpr, Context, Decorator, Expression, FuncDef
+from dataclasses import replace
+
+from mypy.nodes import CallExpr, Context, Decorator, Expression
 from mypy.plugin import FunctionContext, MethodContext
-from mypy.subtypes import find_member
-from mypy.types import CallableType, Instance, ProperType, Type, get_proper_type
+from mypy.types import Instance, Type, get_proper_type
 
 from fastapi_chain.errors import ChainError, DeclarationError, GeneratorTask, MethodTask
 
+from .callables import function_of
 from .cycles import Circle, check_duplicate, references
 from .declared import Declared, declared_by, makes_tasks
 from .flow import task_id
-from .names import DEFAULT_REGISTRY, FAN_OUT, FLOW_FAN_OUT, FLOW_TASK, TASK
+from .names import FAN_OUT, FLOW_FAN_OUT, FLOW_TASK, TASK
 from .params import Function
 from .task import TaskCheck
 from .view import View, someone
@@ -23,75 +24,44 @@ def task_made(view: View, ctx: FunctionContext | MethodContext) -> Type:
     if not isinstance(made, Instance) or made.type.fullname not in {TASK, FAN_OUT} or not ctx.arg_types[0]:
         return ctx.default_return_type
     decorator = ctx.context if isinstance(ctx.context, Decorator) else None
-    signature, node = _function(ctx.arg_types[0][0], decorator)
-    if signature is None:
+    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator)
+    if function is None:
         return ctx.default_return_type
     expression = _decorator_expression(view, ctx.context)
     declared = declared_by(view, expression) if expression is not None else None
-    home = _home(view, node, decorator)
-    here = node is not None and home == view.tree.fullname  # else its lines are those of another file
-    at: Context = node if node is not None and here else ctx.context
-    name = _name(declared, node, signature)
-    refusal = _refusal(name, signature, node)
+    name = declared.name(function.name) if declared is not None else function.name
+    refusal = _refusal(name, function)
     if refusal is not None:
-        view.say(refusal, at)
+        view.say(refusal, function.at)
         return ctx.default_return_type
-    if decorator is not None and declared is not None:
-        _check_names(view, decorator, declared, name)
-    registry = declared.registry if declared is not None else DEFAULT_REGISTRY
-    function = Function(view, signature, node, home, at, registry)
-    returned = erase_typevars(view.awaited(signature.ret_type))
-    check = TaskCheck(view, declared, function, name, _id(view, node, name), returned)
+    if declared is not None:
+        function = replace(function, registry=declared.registry)
+        if decorator is not None:
+            _check_names(view, decorator, declared, name)
+    flow = TaskCheck(view, declared, function, name, _id(view, function, name)).flow()
     fullname = FLOW_TASK if made.type.fullname == TASK else FLOW_FAN_OUT
-    return view.with_flow(fullname, list(made.args), check.flow(), ctx.default_return_type)
-
-
-def _function(typ: Type, decorator: Decorator | None) -> tuple[CallableType | None, FuncDef | None]:
-    """Return the signature of what is decorated, and its function."""
-    proper: ProperType | None = get_proper_type(typ)
-    if isinstance(proper, Instance):
-        proper = get_proper_type(find_member("__call__", proper, proper, is_operator=True))
-    if not isinstance(proper, CallableType):
-        return None, None
-    node = decorator.func if decorator is not None else proper.definition
-    if isinstance(node, Decorator):
-        node = node.func
-    return proper, node if isinstance(node, FuncDef) else None
+    return view.with_flow(fullname, list(made.args), flow, ctx.default_return_type)
 
 
 def _decorator_expression(view: View, context: Context) -> Expression | None:
     """Return the `task` or `task(...)` whose call the hook is for; None if it cannot be seen."""
     if isinstance(context, Decorator):
-        for expression in context.original_decorators or context.decorators:
-            if makes_tasks(view, expression) or declared_by(view, expression) is not None:
-                return expression
-        return None
+        above = context.original_decorators or context.decorators
+        return next((e for e in above if makes_tasks(view, e) or declared_by(view, e) is not None), None)
     return context.callee if isinstance(context, CallExpr) else None
 
 
-def _home(view: View, node: FuncDef | None, decorator: Decorator | None) -> str:
-    """Return the module in which a function is written; a local function is known by its short name only."""
-    if node is None:
-        return ""
-    local = "." not in node.fullname
-    return view.tree.fullname if decorator is not None or local else view.metadata.module_of(node.fullname)
-
-
-def _name(declared: Declared | None, node: FuncDef | None, signature: CallableType) -> str:
-    own = node.name if node is not None else (signature.name or "").partition(" ")[0]
-    return declared.name(own) if declared is not None else own
-
-
-def _id(view: View, node: FuncDef | None, name: str) -> str:
+def _id(view: View, function: Function, name: str) -> str:
     """Return what tells the task from all others of the program."""
-    fullname = node.fullname if node is not None else name
+    fullname = function.node.fullname if function.node is not None else name
     if "." not in fullname:
         fullname = f"{view.tree.fullname}.<locals>.{fullname}"
     return task_id(fullname, name)
 
 
-def _refusal(name: str, signature: CallableType, node: FuncDef | None) -> ChainError | None:
+def _refusal(name: str, function: Function) -> ChainError | None:
     """Return why a function cannot be a task."""
+    node, signature = function.node, function.signature
     if signature.is_type_obj():
         fixes = ("write a function that makes it and returns it", "pass an instance that has __call__")
         what = f"Class {signature.type_object().name!r} cannot be a task: calling it makes an instance."

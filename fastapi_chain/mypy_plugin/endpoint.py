@@ -6,7 +6,7 @@ from typing import Final
 
 from mypy.nodes import CallExpr, Context, Decorator, Expression, FuncDef, MemberExpr, StrExpr
 from mypy.plugin import MethodContext
-from mypy.types import CallableType, Instance, Type, get_proper_type
+from mypy.types import Instance, Type, UnionType, flatten_nested_unions, get_proper_type
 
 from fastapi_chain._text import closest
 from fastapi_chain.errors import (
@@ -22,11 +22,12 @@ from fastapi_chain.errors import (
     UnknownParameter,
 )
 
+from .callables import function_of
 from .declared import tasks_of
 from .flow import Flow, Need, flow_of
 from .metadata import Marks
-from .names import CHAIN, FLOW_CHAIN, ROUTERS, ROUTES, UPLOAD
-from .params import Function, Param, is_special
+from .names import CHAIN, ROUTERS, ROUTES, UPLOAD
+from .params import Function, Param, is_of_run, is_request_bound
 from .view import View, someone
 
 _DEPTH: Final = 5
@@ -47,28 +48,33 @@ class Given:
 
 def endpoint_made(view: View, ctx: MethodContext) -> Type:
     """Check an endpoint that stands under a chain; its type stays what it is."""
-    signature = get_proper_type(ctx.arg_types[0][0])
-    flow = flow_of(ctx.type)
-    if not isinstance(signature, CallableType):
-        return ctx.default_return_type
     decorator = ctx.context if isinstance(ctx.context, Decorator) else None
-    node = decorator.func if decorator is not None else signature.definition
-    if isinstance(node, Decorator):
-        node = node.func
-    function = node if isinstance(node, FuncDef) else None
-    home = view.metadata.module_of(function.fullname) if function is not None else ""
-    if function is not None and "." not in function.fullname:
-        home = view.tree.fullname
-    at: Context = function if function is not None and home == view.tree.fullname else ctx.context
-    name = function.name if function is not None else (signature.name or "endpoint").partition(" ")[0]
-    if function is not None and (function.is_generator or function.is_async_generator):
-        view.say(StreamingEndpoint(endpoint=someone(name)), at)
+    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator)
+    if function is None:
         return ctx.default_return_type
+    if function.node is not None and (function.node.is_generator or function.node.is_async_generator):
+        view.say(StreamingEndpoint(endpoint=someone(function.name)), function.at)
+        return ctx.default_return_type
+    chains = [] if decorator is None else _chains(view, decorator)
     if decorator is not None:
-        _check_decorators(view, decorator)
-    if flow is not None:
-        EndpointCheck(view, flow, name, at, Function(view, signature, function, home, at)).check()
+        _check_decorators(view, decorator, chains)
+    flow = flow_of(ctx.type)
+    either = any(isinstance(get_proper_type(view.api.lookup_type(chain)), UnionType) for chain in chains)
+    if flow is not None and not function.vague and not either:
+        EndpointCheck(view, flow, function).check()
     return ctx.default_return_type
+
+
+def _chains(view: View, decorator: Decorator) -> list[Expression]:
+    """Return the decorators that are chains, or one of several chains."""
+    return [
+        expression
+        for expression in decorator.original_decorators or decorator.decorators
+        if any(
+            isinstance(member, Instance) and member.type.has_base(CHAIN)
+            for member in map(get_proper_type, flatten_nested_unions([view.type_of(expression)]))
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +83,17 @@ class EndpointCheck:
 
     view: View
     flow: Flow
-    name: str
-    """The name of the endpoint."""
-    at: Context
     function: Function
+
+    @property
+    def name(self) -> str:
+        """The name of the endpoint."""
+        return self.function.name or "endpoint"
+
+    @property
+    def at(self) -> Context:
+        """Where it is written."""
+        return self.function.at
 
     def check(self) -> None:
         """Report what is wrong between the two."""
@@ -100,10 +113,10 @@ class EndpointCheck:
     def _given(self) -> Iterator[tuple[str, Given]]:
         for param in self.function.params():
             proper = get_proper_type(param.type)
-            if not is_special(proper):
+            if not is_of_run(proper) and not is_request_bound(proper):
                 yield param.name, Given(param.type, param.at, closed=self._closed(param))
         returned = self.view.awaited(self.function.signature.ret_type)
-        if self.flow.returns and not is_special(get_proper_type(returned)):
+        if self.flow.returns and not is_request_bound(get_proper_type(returned)):
             yield self.flow.returns, Given(returned, self.at, returned=True)
 
     def _templates(self, given: set[str]) -> None:
@@ -142,7 +155,7 @@ class EndpointCheck:
         """Report what the endpoint does not give: what has a near name one by one, the rest together."""
         rest: dict[str, Need] = {}
         for need in missing:
-            elsewhere = self._elsewhere(need.name)
+            elsewhere = self._elsewhere(need)
             if elsewhere:
                 self.view.say(
                     NotUpstream(task=someone(need.task), producer=someone(elsewhere), param=need.name), self.at
@@ -162,16 +175,15 @@ class EndpointCheck:
             error = MissingInput(endpoint=someone(self.name), needed=needed, gives=tuple(gives))
             self.view.say(error, self.at)
 
-    def _elsewhere(self, name: str) -> str:
-        """Return the task that gives *name* but does not come first; empty if there is none."""
-        for give in self.flow.gives.values():
-            if give.name == name:
-                return give.task
+    def _elsewhere(self, need: Need) -> str:
+        """Return a task that gives a needed name and could come first, but does not; empty if there is none."""
+        names = {give.task for give in self.flow.gives.values()}
+        tasks = [] if need.given_below else [give.task for give in self.flow.gives.values() if give.name == need.name]
         for decorator, declared in tasks_of(self.view):
             task = declared.name(decorator.func.name)
-            if declared.output(task) == name:
-                return task
-        return ""
+            if declared.output(task) == need.name and task not in names:
+                tasks.append(task)
+        return tasks[0] if tasks else ""
 
     def _present(self, need: Need, given: Given) -> None:
         """Check an input that the endpoint gives."""
@@ -196,12 +208,11 @@ class EndpointCheck:
         self.view.fits(given.type, need.type, mismatch, given.at)
 
 
-def _check_decorators(view: View, decorator: Decorator) -> None:
+def _check_decorators(view: View, decorator: Decorator, chains: list[Expression]) -> None:
     """Report two chains, and a chain that stands above the route's decorator."""
     above = False
     for expression in decorator.original_decorators or decorator.decorators:
-        proper = get_proper_type(view.api.lookup_type_or_none(expression))
-        if isinstance(proper, Instance) and proper.type.fullname in {CHAIN, FLOW_CHAIN}:
+        if expression in chains:
             if above:
                 what = f"Endpoint {decorator.func.name!r} has two @chain decorators; it can start one chain."
                 fixes = ["name all targets in one: @chain(save, notify)"]

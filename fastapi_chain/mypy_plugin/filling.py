@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mypy.types import Instance, Type, get_proper_type
 
-from fastapi_chain.errors import AmbiguousProducer, TypeMismatch
+from fastapi_chain.errors import AmbiguousProducer, PlanError, TypeMismatch
 from fastapi_chain.spec import OutcomeKind
 
 from .flow import Flow, Give, Need
@@ -39,6 +39,11 @@ class Filling:
             self.flow.open |= param.required
         elif param.filler == "value":
             self._by_name(param)
+        elif param.filler == "injected" and param.by_position:
+            what = f"Parameter {param.name!r} of task {self.consumer!r} is positional-only, "
+            what += "but FastAPI gives values by name."
+            fix = f"leave out the `/` behind it in {self.consumer!r}"
+            self.view.say(PlanError(what=what, fixes=[fix]), param.at)
 
     def _by_name(self, param: Param) -> None:
         sources = self.upstream.sources(param.name)
@@ -51,12 +56,15 @@ class Filling:
             self.take(param, sources[0])
         elif not self.upstream.open:
             near = self.upstream.near(param.name)
-            self.flow.need(Need(param.name, self.consumer, param.type, param.required, near))
+            self.flow.need(Need(param.name, self.consumer, param.plain.type, param.required, near))
 
     def take(self, param: Param, give: Give) -> None:
         """Check that an output fits a parameter."""
+        if param.tolerance.collects and not give.fan:
+            param = param.plain  # a list of outcomes that some task has made itself
         accepts = param.tolerance.accepts
-        self.accepted[give.id] = self.accepted.get(give.id, accepts) & accepts
+        if param.required:  # else its default stands in for what does not come
+            self.accepted[give.id] = self.accepted.get(give.id, accepts) & accepts
         if param.native:
             return
         one = one_of(give.type) if give.fan else give.type

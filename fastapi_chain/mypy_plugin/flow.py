@@ -49,6 +49,8 @@ class Need:
     """Whether it has no default."""
     near: str
     """The name of an output upstream that is spelled nearly so; empty if none is."""
+    given_below: bool = False
+    """Whether a task further down gives that name."""
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ def encode(flow: Flow, tuple_of: Instance, string: Instance) -> TupleType:
         string: The type `str`.
     """
     gives = [(give.name, give.task, give.id, give.fan) for give in flow.gives.values()]
-    needs = [(need.name, need.task, need.required, need.near) for need in flow.needs]
+    needs = [(need.name, need.task, (need.required, need.near, need.given_below)) for need in flow.needs]
     header = json.dumps((flow.id, flow.name, flow.open, flow.returns, flow.fields, gives, needs, flow.taken))
     types = [*(give.type for give in flow.gives.values()), *(need.type for need in flow.needs)]
     return TupleType([LiteralType(header, string), *types], tuple_of)
@@ -134,7 +136,7 @@ def decode(typ: Type) -> Flow | None:
         name=name,
         open=is_open,
         gives={key: Give(output, task, key, next(types), fan) for output, task, key, fan in gives},
-        needs=[Need(param, task, next(types), required, near) for param, task, required, near in needs],
+        needs=[Need(param, task, next(types), *rest) for param, task, rest in needs],
         taken={param: (taker, giver) for param, (taker, giver) in taken.items()},
         returns=returns,
         fields=[(option, param) for option, param in fields],
@@ -148,7 +150,7 @@ _Header: TypeAlias = tuple[
     str,
     list[tuple[str, str]],
     list[tuple[str, str, str, bool]],
-    list[tuple[str, str, bool, str]],
+    list[tuple[str, str, tuple[bool, str, bool]]],
     dict[str, list[str]],
 ]
 

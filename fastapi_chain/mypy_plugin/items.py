@@ -50,7 +50,7 @@ class Items:
         if len(found) == 1:
             return found[0]
         if not self.upstream.open and not any(param.filler == "unknown" for param in params):
-            self._ask(give.task, params, found)
+            self._ask(give.task, item, params, found)
         self.upstream.unknown = True
         return None
 
@@ -63,7 +63,11 @@ class Items:
             task = someone(self.name)
             error = UnknownParameter(task=task, param=name, type=EMPTY, upstream=names, endpoint=None)
             self.view.say(error, self.at)
-        elif give is not None and item is not None:
+        elif param.filler in {"reference", "injected", "run"}:
+            what = f"Parameter {name!r} of task {self.name!r} is to take the item, but something else fills it."
+            fixes = [f"add a parameter for the item to {self.name!r}"]
+            self.view.say(PlanError(what=what, fixes=fixes), self.at)
+        elif give is not None and param.filler == "value":
 
             def mismatch(_: str, takes: str) -> TypeMismatch:
                 task, text = someone(give.task), self.view.text(give.type)
@@ -71,16 +75,19 @@ class Items:
                     param=name, producer=task, returns=text, consumer=someone(self.name), takes=takes, via="item"
                 )
 
-            self.view.fits(item, param.type, mismatch, param.at)
+            if item is None:
+                self.view.say(mismatch("", self.view.text(param.plain.type)), param.at)
+            else:
+                self.view.fits(item, param.plain.type, mismatch, param.at)
         return name
 
     def _takes(self, param: Param, item: Type) -> bool:
         """Whether *param* can only be meant for the item: nothing else fills it, and its type certainly fits."""
         if param.filler != "value" or not param.required or not param.annotated or self.upstream.sources(param.name):
             return False
-        return is_subtype(item, param.type, options=self.view.api.options)
+        return is_subtype(item, param.plain.type, options=self.view.api.options)
 
-    def _ask(self, over: str, params: list[Param], found: list[str]) -> None:
+    def _ask(self, over: str, item: Type | None, params: list[Param], found: list[str]) -> None:
         """Report that the parameter is not clear."""
         open_ = [param.name for param in params if param.filler == "value" and param.required]
         what = f"Task {self.name!r} runs for each item of {over!r}, but "
@@ -89,8 +96,10 @@ class Items:
             if found
             else "none of its parameters certainly takes it."
         )
-        fixes = [f'say which: each={{"{name}": {over}}}' for name in (found or open_)[:2]]
-        self.view.say(PlanError(what=what, fixes=fixes or ["add a parameter for the item"]), self.at)
+        fixes = [f'say which: each={{"{name}": {over}}}' for name in found or open_]
+        if item is None:
+            fixes = [f"return a list in {over!r}"]
+        self.view.say(PlanError(what=what, fixes=fixes or [f"add a parameter for the item to {self.name!r}"]), self.at)
 
 
 def _unknown() -> Type:

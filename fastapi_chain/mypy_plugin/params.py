@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mypy.erasetype import erase_typevars
@@ -17,8 +17,8 @@ from .metadata import Marks, Written
 from .names import MARKERS, OUTCOMES, REQUEST_BOUND, SPECIAL
 from .view import View
 
-Filler = Literal["value", "reference", "other", "unknown"]
-"""Who fills a parameter: a value by name; the task in `From`; FastAPI or the run; not to be seen."""
+Filler = Literal["value", "reference", "injected", "run", "unknown"]
+"""Who fills a parameter: a value by name; the task in `From`; FastAPI; the run itself; not to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Tolerance:
 
     type: Type
     """The type of the value: of `Outcome[T]` it is T."""
+    written: Type
+    """The type as it is written."""
     accepts: frozenset[OutcomeKind] = SUCCEEDED_ONLY
     """The outcomes."""
     wrapped: bool = False
@@ -46,6 +48,8 @@ class Param:
     at: Context
     """Where it is written; where the function is used if that is in another file."""
     annotated: bool = True
+    by_position: bool = False
+    """Whether it can be given by position only."""
     reference: Flow | None = None
     """The task in `From`; None if there is none, or it cannot be known."""
     native: bool = False
@@ -57,6 +61,12 @@ class Param:
     def type(self) -> Type:
         """The type of the value that it takes."""
         return self.tolerance.type
+
+    @property
+    def plain(self) -> "Param":
+        """The parameter as it is where there is no outcome to take: `Outcome[T]` is then a type like any other."""
+        written = self.tolerance.written
+        return replace(self, tolerance=Tolerance(written, written))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,10 @@ class Function:
     """The module in which it is written; empty if unknown."""
     at: Context
     """Where to report what is wrong with it."""
+    name: str
+    """Its own name; empty if unknown."""
+    partial: bool = False
+    """Whether it is a `functools.partial`, whose signature mypy does not tell."""
     registry: str = ""
     """Where names are looked up."""
 
@@ -79,8 +93,8 @@ class Function:
         here = self.home == self.view.tree.fullname  # else its lines are those of another file, or it is from the cache
         arguments = {a.variable.name: a for a in getattr(self.node, "arguments", ())} if here else {}
         annotations = self._annotations()
-        signature = self.signature
-        for name, kind, typ in zip(signature.arg_names, signature.arg_kinds, signature.arg_types, strict=True):
+        for index, (kind, typ) in enumerate(zip(self.signature.arg_kinds, self.signature.arg_types, strict=True)):
+            name = self._name(index)
             if name is None or kind.is_star():
                 continue
             argument: Argument | None = arguments.get(name)
@@ -93,10 +107,27 @@ class Function:
                 filler=self._filler(get_proper_type(typ), marks, default, required=kind.is_required()),
                 at=argument if argument is not None else self.at,
                 annotated=not _is_bare(typ),
+                by_position=self.signature.arg_names[index] is None,
                 reference=self._reference(marks, default),
                 native=not isinstance(default_reference(default), StrExpr | type(None)),
                 marks=marks,
             )
+
+    @property
+    def vague(self) -> bool:
+        """Whether it may take more than its signature says: `Callable[..., T]`, a `functools.partial`."""
+        if self.signature.is_ellipsis_args or self.partial:
+            return True
+        return any(self._name(i) is None and not kind.is_star() for i, kind in enumerate(self.signature.arg_kinds))
+
+    def _name(self, index: int) -> str | None:
+        """Return the name of a parameter; mypy's own signature leaves out those of positional-only ones."""
+        name = self.signature.arg_names[index]
+        if name is None and self.node is not None:
+            arguments = getattr(self.node, "arguments", ())  # a function from the cache has none
+            index += len(arguments) - len(self.signature.arg_names)  # `self` is bound
+            return arguments[index].variable.name if 0 <= index < len(arguments) else None
+        return name
 
     def _annotations(self) -> dict[str, ast.expr | None] | None:
         return self.view.metadata.annotations(self.home, self.node) if self.node is not None and self.home else None
@@ -109,8 +140,10 @@ class Function:
     def _filler(self, typ: ProperType, marks: Marks, default: Expression | None, *, required: bool) -> Filler:
         if marks.reference or default_reference(default) is not None:
             return "reference"
-        if marks.injected or _is_marker(default) or is_special(typ):
-            return "other"
+        if marks.injected or _is_marker(default) or is_request_bound(typ):
+            return "injected"
+        if is_of_run(typ):
+            return "run"
         hidden = default is None and not required
         if marks.unknown or hidden or (default is not None and _is_any(self.view.type_of(default))):
             return "unknown"
@@ -147,11 +180,14 @@ def _is_marker(default: Expression | None) -> bool:
     return package.partition(".")[0] == "fastapi" and name in MARKERS
 
 
-def is_special(typ: ProperType) -> bool:
-    """Whether a parameter is filled because of its type alone."""
-    if not isinstance(typ, Instance):
-        return False
-    return typ.type.fullname in SPECIAL or any(base.fullname in REQUEST_BOUND for base in typ.type.mro)
+def is_request_bound(typ: ProperType) -> bool:
+    """Whether FastAPI fills a parameter because of its type alone."""
+    return isinstance(typ, Instance) and any(base.fullname in REQUEST_BOUND for base in typ.type.mro)
+
+
+def is_of_run(typ: ProperType) -> bool:
+    """Whether the run fills a parameter because of its type alone."""
+    return isinstance(typ, Instance) and typ.type.fullname in SPECIAL
 
 
 def _is_any(typ: Type) -> bool:
@@ -170,14 +206,14 @@ def tolerance(typ: Type) -> Tolerance:
     if isinstance(proper, Instance) and proper.type.fullname == "builtins.list" and proper.args:
         inner = tolerance(proper.args[0])
         if inner.wrapped:
-            return Tolerance(inner.type, inner.accepts, wrapped=True, collects=True)
+            return Tolerance(inner.type, typ, inner.accepts, wrapped=True, collects=True)
     members = proper.items if isinstance(proper, UnionType) else [proper]
     kinds, value = set(), None
     for member in map(get_proper_type, members):
         kind = OUTCOMES.get(member.type.fullname) if isinstance(member, Instance) else None
         if kind is None:
-            return Tolerance(typ)
+            return Tolerance(typ, typ)
         kinds.add(kind)
         value = member.args[0] if isinstance(member, Instance) and member.args else value
     accepts = frozenset(kinds)
-    return Tolerance(value or AnyType(TypeOfAny.special_form), accepts, wrapped=True)
+    return Tolerance(value or AnyType(TypeOfAny.special_form), typ, accepts, wrapped=True)

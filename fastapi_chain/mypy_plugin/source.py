@@ -63,23 +63,19 @@ class Source:
 
 
 def _assignment(statement: ast.stmt) -> tuple[str, ast.expr | None]:
-    """Return name and value of `X = ...`, `X: TypeAlias = ...` and `type X = ...`."""
+    """Return name and value of `X = ...`, `X: TypeAlias = ...` and `type X = ...`, which is new in Python 3.12."""
+    target = getattr(statement, "target", getattr(statement, "name", None))
     if isinstance(statement, ast.Assign):
-        target: object = statement.targets[0]
-        return (target.id if isinstance(target, ast.Name) else "", statement.value)
-    if isinstance(statement, ast.AnnAssign):
-        return (statement.target.id if isinstance(statement.target, ast.Name) else "", statement.value)
-    if type(statement).__name__ == "TypeAlias":  # ast.TypeAlias is new in Python 3.12
-        return getattr(statement, "name").id, getattr(statement, "value")  # noqa: B009 - unknown to 3.11
-    return "", None
+        target = statement.targets[0]
+    if not isinstance(target, ast.Name) or isinstance(statement, ast.AugAssign):
+        return "", None
+    return target.id, getattr(statement, "value", None)
 
 
 def _bodies(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
     """Yield the blocks of a compound statement."""
     for name in ("body", "orelse", "finalbody"):
-        block = getattr(statement, name, [])
-        if isinstance(block, list):
-            yield block
+        yield getattr(statement, name, [])
     for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
         yield part.body
 

@@ -1,8 +1,10 @@
 """A task: what flows to it and from it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
+from mypy.erasetype import erase_typevars
 from mypy.nodes import Expression
 from mypy.types import Type
 
@@ -17,6 +19,12 @@ from .undo import UndoCheck
 from .upstream import Upstream
 from .view import View
 
+_WANTED: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
+    "any_failed": (frozenset({"failed", "skipped"}), frozenset({"failed"})),
+    "any_succeeded": (frozenset({"succeeded"}), frozenset({"succeeded"})),
+}
+"""What one of the tasks in `after` must have come to; and what is possible where no parameter asks for anything."""
+
 
 @dataclass(slots=True)
 class TaskCheck:
@@ -30,9 +38,17 @@ class TaskCheck:
     """The name of the task."""
     id: str
     """Its full name."""
-    returned: Type
-    """What one call gives."""
     upstream: Upstream = field(default_factory=Upstream)
+
+    @property
+    def returned(self) -> Type:
+        """What one call gives."""
+        return erase_typevars(self.view.awaited(self.function.signature.ret_type))
+
+    @property
+    def _hidden(self) -> bool:
+        """Whether its names cannot be seen."""
+        return self.declared is None or self.declared.hidden or not self.name
 
     def flow(self) -> Flow:
         """Check the task and return what flows to and from it."""
@@ -68,31 +84,36 @@ class TaskCheck:
 
     def _start(self) -> Flow:
         """Return what the task gives, and what flows through those before it."""
-        hidden = self.declared is None or self.declared.hidden
-        flow = Flow(id=self.id, name=self.name, open=self.upstream.unknown or hidden)
-        if self.declared is not None and not hidden:
+        unclear = self.upstream.unknown or self._hidden or self.function.vague
+        flow = Flow(id=self.id, name=self.name, open=unclear)
+        if self.declared is not None and not self._hidden:
             returned, fan = self.returned, self.declared.fans_out
             if fan:
                 returned = self.view.api.named_generic_type("builtins.list", [returned])
             flow.gives[self.id] = Give(self.declared.output(self.name), self.name, self.id, returned, fan)
         for above in self.upstream.direct.values():
             flow.join(above)
+        own = flow.own
+        if own is not None:
+            flow.needs = [replace(need, given_below=True) if need.name == own.name else need for need in flow.needs]
         return flow
 
     def _possible(self, after: Sequence[Flow | None], filling: Filling) -> None:
-        """Report a task that can never run: its parameters want outcomes that exclude each other."""
+        """Report a task that can never run: its `run_if` and its parameters want outcomes that exclude each other."""
+        run_if = (self.declared.text("run_if") if self.declared is not None else None) or ""
+        one_of, otherwise = _WANTED.get(run_if, (None, frozenset()))
+        if one_of is not None and not after:
+            what = f"Task {self.name!r} has run_if={run_if!r}, which is about the tasks before it, and there are none."
+            fix = f"name them: @task(after=[...], run_if={run_if!r})"
+            self.view.say(PlanError(what=what, fixes=[fix]), self.function.at)
         accepted = filling.accepted
-        never = [id_ for id_, outcomes in accepted.items() if not outcomes]
+        never = [producer for producer, outcomes in accepted.items() if not outcomes]
         named = [flow.id for flow in after if flow is not None]
-        run_if = self.declared.text("run_if") if self.declared is not None else None
-        if len(named) == len(after) and named:
-            wanted = {"any_failed": ({"failed", "skipped"}, "failed"), "any_succeeded": ({"succeeded"}, "succeeded")}
-            some, otherwise = wanted.get(run_if or "", (set(), ""))
-            if some and not any(some & accepted.get(id_, frozenset({otherwise})) for id_ in named):
-                never = named
+        known = one_of is not None and len(named) == len(after)
+        if one_of is not None and known and not any(one_of & accepted.get(id_, otherwise) for id_ in named):
+            never = named
         if never:
-            producer = self.upstream.direct.get(never[0])
-            name = producer.name if producer is not None else filling.flow.gives[never[0]].task
+            name = filling.flow.gives[never[0]].task
             what = f"Task {self.name!r} can never run: it wants outcomes of {name!r} that exclude each other."
             fixes = [f"take Outcome[...] in {self.name!r} and look at what it is", "make two tasks of it"]
             self.view.say(PlanError(what=what, fixes=fixes), self.function.at)

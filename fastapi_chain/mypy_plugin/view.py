@@ -41,10 +41,6 @@ class View:
         symbol = self._lookup(fullname)
         return symbol.node if symbol is not None and isinstance(symbol.node, TypeInfo) else None
 
-    def named(self, fullname: str) -> SymbolTableNode | None:
-        """Return what a full name stands for."""
-        return self._lookup(fullname)
-
     def instance(self, fullname: str, *args: Type) -> Instance | None:
         """Return a class with arguments as a type."""
         info = self.info(fullname)

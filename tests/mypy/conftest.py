@@ -127,16 +127,16 @@ class Project:
             f"--cache-dir={self.cache}",
         ]
 
-    def mypy(self, *arguments: str, raising: bool = True) -> list[str]:
+    def mypy(self, *arguments: str, raising: bool = True, path: str = str(ROOT)) -> list[str]:
         """Run mypy in the folder, and return what it prints."""
         # Without a fast exit the coverage of the plugin is written.
-        return self.run("mypy", "--no-fast-exit", *self.flags, *arguments, raising=raising)
+        return self.run("mypy", "--no-fast-exit", *self.flags, *arguments, raising=raising, path=path)
 
-    def run(self, module: str, *arguments: str, raising: bool = True) -> list[str]:
+    def run(self, module: str, *arguments: str, raising: bool = True, path: str = str(ROOT)) -> list[str]:
         """Run a module of mypy, the version of which the environment may name."""
         environment = {
             **os.environ,
-            "MYPYPATH": str(ROOT),
+            "MYPYPATH": path,
             "PYTHONPATH": str(ROOT),
             "FASTAPI_CHAIN_MYPY_RAISE": "1" if raising else "",
         }
