@@ -27,7 +27,7 @@ class ChainOptions:
     start: Literal["commit", "response"]
     deadline: float | None
     key: str | None
-    idempotent: bool
+    idempotent: bool | str
     tags: Mapping[str, str]
     max_pending: int | None
     expose_result: bool
@@ -39,6 +39,11 @@ class ChainOptions:
     def durable(self) -> tuple[str, ...]:
         """The options in use that only a durable engine can honour."""
         return tuple(name for name in _DURABLE if getattr(self, name) is not None)
+
+    @property
+    def caller(self) -> tuple[str, ...]:
+        """The parameters of an endpoint by which `idempotent="{user.id}"` names the caller."""
+        return tuple(_names(self.idempotent)) if isinstance(self.idempotent, str) else ()
 
     def fields(self) -> Iterator[tuple[str, str]]:
         """Yield the names that the templates of `key` and `tags` use, each with its option."""
@@ -73,6 +78,10 @@ def _is_count(value: object) -> bool:
 
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
+
+
+def _is_flag_or_template(value: object) -> bool:
+    return _is_flag(value) or (isinstance(value, str) and _is_template(value))
 
 
 def _is_text(value: object) -> bool:
@@ -111,7 +120,7 @@ _RULES: Final = (
     ("start", "'commit' or 'response'", '"commit"', _is_start),
     ("deadline", "seconds, more than 0", "300.0", _is_seconds),
     ("key", "a template over the chain's inputs", '"order-{order_id}"', _is_template),
-    ("idempotent", "True or False", "True", _is_flag),
+    ("idempotent", "True, False or a template that names the caller", '"{user.id}"', _is_flag_or_template),
     ("tags", "templates over the chain's inputs, by name", '{"order": "{order_id}"}', _are_templates),
     ("max_pending", "a whole number, 1 or more", "1000", _is_count),
     ("expose_result", "True or False", "True", _is_flag),

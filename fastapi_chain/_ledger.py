@@ -177,4 +177,3 @@ class Ledger:
         tables: tuple[dict[int, Any], ...] = (self.errors, self.reasons, self.roots, self.next_at, self.undos)
         for table in tables:
             table.pop(i, None)
-        self.failed = bool(self.errors)

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 from starlette.responses import Response
 
 from ._blueprint import Blueprint
 from ._fastapi import api_routes, endpoint_ids, input_kinds, snapshot_scope
+from ._places import BothPlaces, Places
 from .engines.base import RunRequest
-from .errors import QueueFull
+from .errors import EngineError, QueueFull
 from .run import Run
 from .web.call import Call, Start
 from .web.endpoint import Endpoint
+from .web.once import Once, key_of
 from .web.problem import Refusal, handle_refusals
 from .web.promised import PromisedRun
 
@@ -50,8 +52,48 @@ class Starting:
             call.place = blueprint.places.get(limit, partial(call.engine.pending, blueprint.name))
             if call.place is None:
                 full = QueueFull(chain=blueprint.name, max_pending=limit, retry_after=RETRY_AFTER)
-                handle_refusals(call.request.scope)
-                raise Refusal(429, "chain-busy", full.problem(), {"Retry-After": f"{RETRY_AFTER:.0f}"})
+                self._refuse(call, full)
+        limit = call.engine.max_pending
+        if limit is not None and call.slot is not None:
+            self._take_place(call, call.slot.site.places, limit)
+        if blueprint.options.idempotent:
+            self._once(call)
+
+    @staticmethod
+    def _refuse(call: Call, full: QueueFull) -> NoReturn:
+        if call.place is not None:
+            call.place.free()
+        handle_refusals(call.request.scope)
+        raise Refusal(429, "chain-busy", full.problem(), {"Retry-After": f"{RETRY_AFTER:.0f}"})
+
+    def _take_place(self, call: Call, places: Places, limit: int) -> None:
+        """Take a place among those of the whole app as well."""
+        place = places.get(limit, partial(call.engine.pending, None))
+        if place is None:
+            self._refuse(call, QueueFull(chain=None, max_pending=limit, retry_after=RETRY_AFTER))
+        call.place = place if call.place is None else BothPlaces(call.place, place)
+
+    def _once(self, call: Call) -> None:
+        """Let a request with an idempotency key in once.
+
+        Raises:
+            EngineError: There is nothing that could keep its answer.
+        """
+        slot, request = call.slot, call.request
+        if slot is None:
+            raise EngineError(
+                what=f"Chain {self._blueprint.name!r} is idempotent, which needs install(): it keeps the first answers.",
+                fixes=("install(app)",),
+            )
+        key = key_of(request.headers)
+        if key is not None and slot.payload is not None:
+            handle_refusals(request.scope)
+            call.once = Once(request, slot.site.keys, slot.payload, chain=self._blueprint.name, key=key)
+
+    def caller(self, values: Mapping[str, object]) -> str:
+        """Return who has sent a request with these values; empty if the chain does not name that."""
+        named = self._blueprint.options.idempotent
+        return named.format(**values) if isinstance(named, str) else ""
 
     def _learn(self, call: Call) -> None:
         """Take from its route what only FastAPI knows about the endpoint."""
@@ -81,6 +123,7 @@ class Starting:
         request.app = call.request.app
         request.context = copy_context()
         request.window = call.promised
+        request.started_by = endpoint.route
         if request.plan.injects:
             request.request_scope = snapshot_scope(call.request.scope)
         return request

@@ -8,13 +8,14 @@ from weakref import WeakSet
 
 from ._blueprint import Blueprint
 from ._chain_options import ChainOptions, Target, check_options, check_targets
+from ._drawing import picture_of
 from ._mermaid import mermaid
 from ._signature import local_names
-from ._starting import Starting
+from ._starting import RETRY_AFTER, Starting
 from ._targets import Targets
 from .engines.base import Engine, RunRequest
 from .engines.here import engine_here
-from .errors import DeclarationError, QueueFull
+from .errors import DeclarationError, EngineError, QueueFull
 from .plan import Plan
 from .run import Run
 from .spec import Source
@@ -151,8 +152,11 @@ class Chain:
     def _request(self, engine: Engine, inputs: Mapping[str, object]) -> RunRequest:
         request = self._blueprint.asked(engine.name, inputs)
         limit = self.options.max_pending if request.counted else None
-        if limit is not None and engine.pending(self.name) >= limit:
-            raise QueueFull(chain=self.name, max_pending=limit, retry_after=1.0)
+        if limit is not None and engine.pending(self.name) + self._blueprint.places.held >= limit:
+            raise QueueFull(chain=self.name, max_pending=limit, retry_after=RETRY_AFTER)
+        limit = engine.max_pending
+        if limit is not None and engine.pending(None) >= limit:
+            raise QueueFull(chain=None, max_pending=limit, retry_after=RETRY_AFTER)
         return request
 
     def altered(self, change: Callable[[Plan], Plan]) -> AbstractContextManager[None]:
@@ -162,6 +166,14 @@ class Chain:
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
         return mermaid(self.plan)
+
+    def to_svg(self) -> str | None:
+        """Return the graph as an SVG, light or dark as its reader has it; None unless `fastapi-chain[dashboard]` is installed."""
+        return picture_of(self.plan).alone
+
+    def _repr_svg_(self) -> str | None:
+        """Let notebooks show the graph."""
+        return self.to_svg()
 
     def __repr__(self) -> str:
         return f"<Chain {self.name!r} {self.source.at}>"
@@ -184,7 +196,7 @@ def chain(
     start: Literal["commit", "response"] = "commit",
     deadline: float | None = None,
     key: str | None = None,
-    idempotent: bool = False,
+    idempotent: bool | str = False,
     tags: Mapping[str, str] | None = None,
     max_pending: int | None = None,
     expose_result: bool = False,
@@ -218,7 +230,8 @@ def chain(
             limit.
         key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same
             run.
-        idempotent: Honour the `Idempotency-Key` header of requests.
+        idempotent: Honour the `Idempotency-Key` header of requests; a template over the endpoint's parameters, `"{user.id}"`,
+            does so and names the caller, where several share the endpoint. It needs `install`.
         tags: Words to find runs by: templates like `key`.
         max_pending: How many runs of this chain may be queued or running; beyond, an endpoint answers 429 and
             `start()` raises `QueueFull`. Default None: no limit.

@@ -245,7 +245,7 @@ class LiveRun:
         """Set the deadline."""
         inner = self.inner
         inner.deadline_at = (inner.started or 0.0) + seconds
-        return inner.clock.call_later(seconds, self._deadline)
+        return inner.clock.limit(seconds, self._deadline)
 
     def _deadline(self) -> None:
         inner = self.inner

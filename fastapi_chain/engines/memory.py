@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
@@ -28,7 +29,6 @@ from .keys import MemoryKeys
 from .line import Line
 from .live import LiveRun
 
-
 _log: Final = logging.getLogger("fastapi_chain")
 
 UNDO_SECONDS: Final = 5.0
@@ -41,6 +41,7 @@ class MemoryEngine:
     name: Final = "memory"
     hold_soon: Final = None
     enlist: Final = None
+    max_pending: int | None = None
     heed: tuple[Sink, ...] = (log_event,)
 
     def __init__(
@@ -74,29 +75,42 @@ class MemoryEngine:
         self._active: dict[asyncio.Task[None], LiveRun] = {}
         self._keyed: WeakValueDictionary[tuple[str, str], LiveRun] = WeakValueDictionary()
         self._pending: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def take(self, request: RunRequest) -> Run:
         """Make a run, queued; nothing starts yet. Where its key has a run already, return that one."""
-        key = None if request.key is None else (request.plan.chain, request.key)
-        live = None if key is None else self._keyed.get(key)
-        if live is None:
-            live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
-            if request.counted:
-                self._pending[request.plan.chain] += 1
-            if key is not None:
-                self._keyed[key] = live
-            if request.window is not None:
-                live.inner.id = request.window.id
-            if self.kept is not None:
-                self.kept.begin(live)
+        if request.counted:
+            # `def` endpoints take their runs in their threads.
+            with self._lock:
+                live = self._take_counted(request)
         else:
-            live.takers += 1
+            live = self._make(request)
         window = request.window
         if window is None:
             return Run(live)
         # The endpoint holds a promised run: from now on its window shows the real one.
         window._backend = live  # noqa: SLF001 - the window is ours
         return window
+
+    def _make(self, request: RunRequest) -> LiveRun:
+        live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
+        if request.window is not None:
+            live.inner.id = request.window.id
+        if self.kept is not None:
+            self.kept.begin(live)
+        return live
+
+    def _take_counted(self, request: RunRequest) -> LiveRun:
+        chain = request.plan.chain
+        live = None if request.key is None else self._keyed.get((chain, request.key))
+        if live is not None:
+            live.takers += 1
+            return live
+        live = self._make(request)
+        self._pending[chain] += 1
+        if request.key is not None:
+            self._keyed[chain, request.key] = live
+        return live
 
     def start(self, run: Run, request: RunRequest | None = None) -> "asyncio.Task[None]":
         """Start *run* at once, as a task of the running loop that the engine holds on to."""
@@ -113,17 +127,20 @@ class MemoryEngine:
     def drop(self, run: Run) -> None:
         """Forget *run*, unless somebody else has taken it as well."""
         live = live_of(run)
-        live.takers -= 1
-        if live.takers == 0 and not live.begun:
-            if live.request.key is not None:
+        with self._lock:
+            live.takers -= 1
+            last = live.takers == 0 and not live.begun
+            if last and live.request.key is not None:
                 del self._keyed[live.chain, live.request.key]
+        if last:
             if self.kept is not None:
                 self.kept.drop(live)
             live.give_up()
 
     def forget(self, live: LiveRun) -> None:
         """Count *live* as pending no longer."""
-        self._pending[live.chain] -= 1
+        with self._lock:
+            self._pending[live.chain] -= 1
 
     def reopen(self, live: LiveRun) -> None:
         """Start a run that had finished."""
@@ -133,9 +150,11 @@ class MemoryEngine:
             self.kept.begin(live)
         self._start(live, live.perform() if self._room is None else self._perform(live, self._room))
 
-    def pending(self, chain: str) -> int:
-        """Return how many runs of *chain* are queued or running."""
-        return self._pending[chain]
+    def pending(self, chain: str | None) -> int:
+        """Return how many runs of *chain*, or of all chains, are queued or running."""
+        if chain is not None:
+            return self._pending[chain]
+        return 0 if self.kept is None else self.kept.open
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         live = self._active.pop(task)
@@ -216,6 +235,10 @@ class MemoryEngine:
         return Page(runs=()) if self.kept is None else self.kept.search(wanted, limit, cursor)
 
     # --- the app begins and ends
+
+    def check(self, _plan: Plan) -> Iterable[ChainError]:
+        """Return what speaks against running a plan here: nothing, values stay where they are."""
+        return ()
 
     async def open(self) -> None:
         """Begin: there is nothing to prepare."""

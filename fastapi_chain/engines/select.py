@@ -10,6 +10,7 @@ from fastapi_chain.errors import EngineNotInstalled
 from fastapi_chain.plan import Plan
 
 from .base import Engine
+from .history import History
 from .memory import MemoryEngine
 
 
@@ -24,6 +25,7 @@ def make_engine(
     sinks: tuple[Sink, ...],
     max_running: int | None,
     history: int,
+    kept: History,
 ) -> Engine:
     """Return the engine that *engine* stands for.
 
@@ -37,6 +39,7 @@ def make_engine(
         sinks: Who is told every event.
         max_running: How many runs at once in this process.
         history: How many finished runs are kept.
+        kept: Where the memory engine keeps them.
 
     Raises:
         EngineNotInstalled: The engine needs a package that is not there.
@@ -45,7 +48,7 @@ def make_engine(
     if not isinstance(engine, str):
         return engine
     if engine == "memory":
-        return MemoryEngine(pool=pool, sinks=sinks, max_running=max_running)
+        return MemoryEngine(pool=pool, sinks=sinks, max_running=max_running, kept=kept)
     try:
         # An import at the head of this file would make everybody need DBOS.
         durable: Any = import_module("fastapi_chain.engines.durable.engine")

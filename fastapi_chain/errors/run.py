@@ -296,8 +296,8 @@ class RunCancelled(RunError):
 class QueueFull(RunError):
     """A chain has as many runs as it may have."""
 
-    chain: str
-    """The name of the chain."""
+    chain: str | None
+    """The name of the chain; None: it is about all chains of the app."""
     max_pending: int
     """How many runs may be queued or running at once."""
     retry_after: float
@@ -305,10 +305,11 @@ class QueueFull(RunError):
     code: ClassVar[str] = "queue-full"
 
     def problem(self) -> str:
-        return f"Chain {self.chain!r} has {self.max_pending} runs queued or running, as many as it may have."
+        who = "This app" if self.chain is None else f"Chain {self.chain!r}"
+        return f"{who} has {self.max_pending} runs queued or running, as many as it may have."
 
     def remedies(self) -> Iterable[str]:
         return [
             f"try again in {seconds(self.retry_after)}",
-            f"allow more: chain(..., max_pending={2 * self.max_pending})",
+            f"allow more: {'install(app' if self.chain is None else 'chain(...'}, max_pending={2 * self.max_pending})",
         ]

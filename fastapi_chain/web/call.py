@@ -13,12 +13,14 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from fastapi_chain._fastapi import commits_before_response, follow
-from fastapi_chain._places import Place
-from fastapi_chain.engines.base import Engine, RunRequest
+from fastapi_chain._places import Place, Places
+from fastapi_chain.engines.base import Engine, KeyStore, RunRequest
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.run import Run
 
 from .carried import Carried
+from .once import Once, Payload, Recorder
+from .promised import PromisedRun
 
 SLOT: Final = "fastapi_chain"
 """Where in a request's scope the middleware of `install` leaves its `Slot`."""
@@ -33,15 +35,48 @@ Start = Literal["commit", "response"]
 """When a run begins."""
 
 
+class Site(Protocol):
+    """What a request needs of the runtime of its app."""
+
+    @property
+    def base(self) -> str | None:
+        """The path of its router within the app; None without one."""
+
+    @property
+    def keys(self) -> KeyStore:
+        """The idempotency keys that are known."""
+
+    @property
+    def places(self) -> Places:
+        """The places for the runs of all chains together."""
+
+
 class Slot:
     """What the middleware of `install` knows of one request."""
 
-    __slots__ = ("calls", "engine")
+    __slots__ = ("calls", "engine", "payload", "recorder", "root", "site")
 
-    def __init__(self, engine: Engine) -> None:
-        """Let the runs of this request run on *engine*."""
+    def __init__(self, engine: Engine, site: Site, root: str) -> None:
+        """Let the runs of this request run on *engine*.
+
+        Args:
+            engine: The engine.
+            site: The runtime.
+            root: The path under which clients see the app.
+        """
         self.engine = engine
+        self.site = site
+        self.root = root
         self.calls: list[Call] = []
+        self.payload: Payload | None = None
+        """The digest of its body, if it has an idempotency key."""
+        self.recorder: Recorder | None = None
+        """What keeps its answer, if it is the first one with its key."""
+
+    def page(self, run: str) -> str | None:
+        """Return the path of the status page of *run*; None without a router."""
+        base = self.site.base
+        return None if base is None else f"{self.root}{base}/runs/{run}"
 
 
 class Starter(Protocol):
@@ -53,6 +88,9 @@ class Starter(Protocol):
 
     def open(self, call: "Call") -> None:
         """The endpoint is about to run; raise what must stop it."""
+
+    def caller(self, values: Mapping[str, object]) -> str:
+        """Return who has sent a request with these values; empty if the chain does not name that."""
 
     def promise(self) -> Run:
         """Return the run that the endpoint is given: it does not exist yet."""
@@ -73,6 +111,8 @@ class Call:
     """The run, as soon as it exists."""
     place: Place | None = None
     """The place that becomes the run, where their number is limited."""
+    once: Once | None = None
+    """What lets it in, if it has an idempotency key."""
     _order: RunRequest | None = None
     _task: "asyncio.Task[None] | None" = None
     _failed: bool = False
@@ -115,7 +155,26 @@ class Call:
     def promise(self) -> Run:
         """Return the run that will be, for the endpoint."""
         self.promised = self._starter.promise()
+        if self.slot is not None:
+            promised = self.promised._backend  # noqa: SLF001 - the window is ours
+            assert isinstance(promised, PromisedRun), "there is no run yet"
+            promised.url = self.slot.page(promised.id)
         return self.promised
+
+    async def admit(self, values: Mapping[str, object]) -> Response | None:
+        """Return what this request is answered with instead of by its endpoint, which has answered it before.
+
+        Raises:
+            Refusal: It must not reach its endpoint, for it is on its way already, or another one has its key.
+        """
+        once, slot = self.once, self.slot
+        assert once is not None, "only a request with a key is to be admitted"
+        assert slot is not None, "keys need a runtime"
+        admitted = await once.admit(self._starter.caller(values))
+        if isinstance(admitted, Recorder):
+            slot.recorder = admitted
+            return None
+        return admitted
 
     def returned(self, values: Mapping[str, object], result: object) -> None:
         """Take note that the endpoint was given *values* and has returned *result*.
@@ -123,7 +182,10 @@ class Call:
         Call it in the endpoint's own context: that is what its tasks see.
         """
         if self._status(result) < ERROR:
-            self._order = self._starter.order(self, values, result)
+            order = self._order = self._starter.order(self, values, result)
+            if order is not None and order.key is not None and self.slot is None and not COMMITS_FIRST:
+                # Who shares it must find it, whoever is the first to commit.
+                self.claim()
             if self._background is not None:
                 self._attach(self._background, result)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
 from weakref import WeakValueDictionary
 
+from anyio import from_thread
 from fastapi import BackgroundTasks, Depends, Request, Response, WebSocket
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.requests import HTTPConnection
@@ -211,6 +212,8 @@ def _async_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) ->
         if marker not in kwargs:
             return await fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
+        if call.once is not None and (answer := await call.admit(kwargs)) is not None:
+            return answer
         result = await (fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs))
         call.returned(kwargs, result)
         return result
@@ -226,6 +229,8 @@ def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> 
         if marker not in kwargs:
             return fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
+        if call.once is not None and (answer := from_thread.run(call.admit, kwargs)) is not None:
+            return answer
         result = fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs)
         call.returned(kwargs, result)
         return result

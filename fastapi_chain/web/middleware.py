@@ -1,13 +1,13 @@
 """The outermost layer of an app with `install`: it sees the app begin and end, and every request really end."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fastapi_chain.engines.base import Engine
-from fastapi_chain.engines.here import default_engine
 from fastapi_chain.errors import EngineUnavailable
 
-from .call import ERROR, SLOT, Call, Slot
+from .call import ERROR, SLOT, Site, Slot
+from .once import HEADER, Payload
 from .problem import ProblemResponse
 
 Message = MutableMapping[str, Any]
@@ -15,14 +15,19 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+ACCEPTED: Final = 202
+
+IDEMPOTENCY_KEY: Final = HEADER.encode()
 
 
-class Host(Protocol):
+class Host(Site, Protocol):
     """What the layer needs of the runtime."""
 
     @property
-    def engine(self) -> Engine:
-        """Where runs run while the app is up."""
+    def here(self) -> Engine:
+        """Where runs run on this loop: while the app is up, and where its lifespan never begins."""
 
     @property
     def running(self) -> bool:
@@ -34,21 +39,18 @@ class Host(Protocol):
     async def end(self) -> None:
         """The app is about to shut down: let runs come to their end."""
 
-    def headers(self, call: Call) -> list[tuple[bytes, bytes]]:
-        """Return what a response that starts a run says about it."""
 
 
 class Exchange(Slot):
     """One request and its response."""
 
-    __slots__ = ("_headers", "_send", "begun", "status")
+    __slots__ = ("_send", "begun", "status")
 
-    def __init__(self, engine: Engine, headers: Callable[[Call], list[tuple[bytes, bytes]]], send: Send) -> None:
-        """Send the response to *send*, with *headers* about each of its runs."""
-        super().__init__(engine)
+    def __init__(self, engine: Engine, site: Site, root: str, send: Send) -> None:
+        """Send the response to *send*; the other arguments as for `Slot`."""
+        super().__init__(engine, site, root)
         self.status = 500  # until there is a response
         self.begun = False
-        self._headers = headers
         self._send = send
 
     async def send(self, message: Message) -> None:
@@ -56,20 +58,41 @@ class Exchange(Slot):
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.calls and self.status < ERROR:
-                message = {**message, "headers": [*message.get("headers", ()), *await self._about_runs()]}
+                given = list(message.get("headers", ()))
+                message = {**message, "headers": [*given, *await self._about_runs(given)]}
         self.begun = True
+        if self.recorder is not None:
+            self.recorder.note(message)
         await self._send(message)
 
-    async def _about_runs(self) -> list[tuple[bytes, bytes]]:
-        """Make the runs, and store them where they are to outlive this process; return what the response says about them."""
-        headers: list[tuple[bytes, bytes]] = []
+    async def _about_runs(self, given: Headers) -> Headers:
+        """Make the runs, and store them where they are to outlive this process; return what the response says about them.
+
+        Args:
+            given: What it says already.
+        """
+        headers: Headers = []
         for call in self.calls:
             run = call.claim()
             if run is not None:
                 if self.engine.hold_soon is not None:
                     await self.engine.hold_soon(run, sure=call.sure)
-                headers += self._headers(call)
+                headers.append((b"x-chain-run", run.id.encode()))
+                page = self.page(run.id)
+                if page is not None and self.status == ACCEPTED:
+                    headers += _links(page, {name.lower() for name, _ in (*given, *headers)})
         return headers
+
+
+def _links(page: str, given: set[bytes]) -> Headers:
+    """Return where the run with this status page is watched; what is *given* already is left alone."""
+    link = f'<{page}>; rel="status", <{page}/events>; rel="monitor"; type="text/event-stream"'
+    headers: Headers = [(b"link", link.encode())]
+    if b"location" not in given:
+        headers.append((b"location", page.encode()))
+    if b"retry-after" not in given:
+        headers.append((b"retry-after", b"1"))
+    return headers
 
 
 class Middleware:
@@ -92,8 +115,12 @@ class Middleware:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = self._host
-        exchange = Exchange(host.engine if host.running else default_engine, host.headers, send)
+        exchange = Exchange(host.here, host, scope.get("root_path", ""), send)
         scope[SLOT] = exchange
+        for name, _ in scope["headers"]:
+            if name == IDEMPOTENCY_KEY:
+                exchange.payload = Payload(receive)
+                receive = exchange.payload.receive
         failed = True
         try:
             await self._app(scope, receive, exchange.send)
@@ -104,6 +131,8 @@ class Middleware:
             # The run could not be stored, so the request has failed, and says when to try again.
             await ProblemResponse(503, "engine-unavailable", error.problem(), {"Retry-After": "5"})(scope, receive, send)
         finally:
+            if exchange.recorder is not None:
+                await exchange.recorder.close(failed=failed)
             # They know the request, which knows the exchange: take them out of that circle.
             calls, exchange.calls = exchange.calls, []
             for call in calls:

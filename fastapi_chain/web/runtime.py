@@ -1,39 +1,102 @@
 """install(): the app-wide part."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from fastapi_chain._fastapi import api_routes, endpoint_ids, input_kinds, wrap_app
+from fastapi import APIRouter
+from fastapi.params import Depends
+
+from fastapi_chain._fastapi import ApiRoute, api_routes, wrap_app
+from fastapi_chain._places import Places
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import ThreadPool
 from fastapi_chain.chains import Chain, all_chains
+from fastapi_chain.engines.base import Engine, KeyStore
 from fastapi_chain.engines.here import set_engine
-from fastapi_chain.engines.base import Engine
+from fastapi_chain.engines.history import History
+from fastapi_chain.engines.keys import MemoryKeys
+from fastapi_chain.engines.memory import MemoryEngine
 from fastapi_chain.engines.select import make_engine
-from fastapi_chain.errors import ChainError, DecoratorOrder, DuplicateChain, InvalidChain
+from fastapi_chain.errors import DeclarationError
+from fastapi_chain.observe.tasklog import TaskLogs
 from fastapi_chain.plan import Plan
 
-from .call import Call
-from .endpoint import Endpoint
-from .middleware import App, Middleware
+from .access import Access, Visible
+from .checking import chains_of, check_chains, endpoints_of
+from .directory import Directory
+from .feed import Feeds
+from .middleware import Middleware
+from .openapi import annotate
+from .render import Renderer
+from .router import Routes, make_router
+from .stopping import Stopping
+from .words import Words
+from .workers import siblings
+
+_PAGE: Final = "/runs/{run_id}"
+
+_log: Final = logging.getLogger("fastapi_chain")
 
 
 class Runtime:
-    """What `install` makes: the engine of an app, from its start-up to its shutdown."""
+    """What `install` makes: the engine of an app, from its start-up to its shutdown, and what is seen of it over HTTP."""
 
-    def __init__(self, app: Any, engine: Engine, drain_timeout: float) -> None:  # noqa: ANN401 - any Starlette app
-        """Belong to *app*."""
+    def __init__(
+        self,
+        app: Any,  # noqa: ANN401 - any Starlette app
+        engine: Engine,
+        history: History,
+        *,
+        drain_timeout: float,
+        expose_errors: bool,
+        expose_values: bool,
+    ) -> None:
+        """Belong to *app*.
+
+        Args:
+            app: The app.
+            engine: Where runs run while the app is up.
+            history: The runs that this process remembers.
+            drain_timeout: Seconds for which a shutdown waits for runs.
+            expose_errors: Whether classes and texts of errors are shown to clients.
+            expose_values: Whether results are shown to clients.
+        """
         self.app = app
         self.engine = engine
+        self.history = history
         self.drain_timeout = drain_timeout
+        self.expose_errors = expose_errors
+        self.expose_values = expose_values
+        self.places = Places()
+        self.keys: KeyStore = getattr(engine, "keys", None) or MemoryKeys()
+        self.directory = Directory(lambda: chains_of(app))
+        self.renderer = Renderer(expose_errors=expose_errors)
+        self.feeds = Feeds(Words(self.renderer))
+        self.stopping = Stopping()
+        self._logs = TaskLogs()
+        # For an app whose lifespan never begins: its runs end with their requests, and are remembered all the same.
+        self._spare = MemoryEngine(kept=history)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._routes: list[Routes] = []
+        self._dashboards: list[Any] = []
+        self._base: str | None = None
+        self._searched = False
+
+    # --- its life
 
     @property
     def running(self) -> bool:
         """Whether the app's lifespan has begun on the running loop."""
         return self._loop is asyncio.get_running_loop()
+
+    @property
+    def here(self) -> Engine:
+        """Where runs run on this loop: while the app is up, and where its lifespan never begins."""
+        return self.engine if self._loop is asyncio.get_running_loop() else self._spare
 
     async def begin(self) -> None:
         """Check all chains of the app, and take runs from now on.
@@ -43,20 +106,39 @@ class Runtime:
             EngineUnavailable: The engine's database does not answer.
         """
         self.check()
+        self._warn()
         await self.engine.open()
+        self._searched = False
+        self.directory.refresh()
+        base = self.base
+        self.history.base = None if base is None else f"{getattr(self.app, 'root_path', '')}{base}"
+        self.stopping.begin(self.engine.hurry)
+        self._logs.begin()
         self._loop = asyncio.get_running_loop()
         set_engine(self._loop, self.engine)
 
+    def _warn(self) -> None:
+        workers = siblings()
+        if self.engine.name == "memory" and workers > 1:
+            _log.warning(
+                "%d workers serve this app, and each knows only its own runs: a status page asked of another one is not found. "
+                'Fix: install(app, engine="sqlite:///chains.db")',
+                workers,
+            )
+
     async def end(self) -> None:
         """Let the runs come to their end, for at most `drain_timeout` seconds; then cancel them."""
-        if self._loop is not None:
-            await self.engine.drain(self.drain_timeout)
-            set_engine(self._loop, None)
-            self._loop = None
+        if self._loop is None:
+            return
+        if not self.stopping.begun:
+            self.stopping.stop()
+        await self.engine.drain(self.drain_timeout)
+        set_engine(self._loop, None)
+        self._loop = None
+        self._logs.end()
+        self.stopping.end()
 
-    def headers(self, call: Call) -> list[tuple[bytes, bytes]]:
-        """Return what a response that starts a run says about it."""
-        return [] if call.run is None else [(b"x-chain-run", call.run.id.encode())]
+    # --- its chains
 
     def plan(self, name: str) -> Plan | None:
         """Return the plan of the chain called *name*: of one of this app's endpoints, else of any there is."""
@@ -69,58 +151,83 @@ class Runtime:
 
     def chains(self) -> list[Chain]:
         """Return the chains that are on an endpoint of the app, in the order of its routes."""
-        return [chain for chain, _, _ in self._endpoints()]
+        return chains_of(self.app)
+
+    def started(self) -> Iterator[tuple[Chain, ApiRoute]]:
+        """Yield the chains of the app, each with every route that starts it."""
+        for chain, _, route in endpoints_of(self.app):
+            yield chain, route
 
     def check(self) -> None:
         """Check every chain of the app.
 
         Raises:
             InvalidChain: Something is wrong; the problems of all chains are in it.
+            ChainError: A dashboard is included without dependencies.
         """
-        problems: list[ChainError] = [*self._order()]
-        found: dict[Chain, None] = {}
-        for chain, endpoint, route in self._endpoints():
-            endpoint.kinds = input_kinds(route.dependant)
-            endpoint.route = f"{route.methods[0]} {route.path}"
-            found[chain] = None
-        by_name: dict[str, Chain] = {}
-        for chain in found:
-            first = by_name.setdefault(chain.name, chain)
-            if first is not chain:
-                problems.append(DuplicateChain(name=chain.name, first=_place(first), second=_place(chain)))
-            try:
-                chain.check(engine=self.engine.name)
-                problems += self.engine.check(chain.plan)
-            except InvalidChain as error:
-                problems += error.problems
-        if problems:
-            # One task in many chains is wrong once.
-            unique = {str(problem): problem for problem in problems}
-            raise InvalidChain(chain=None, problems=tuple(unique.values()))
+        check_chains(self.app, self.engine)
+        for dashboard in self._dashboards:
+            dashboard.check(self.app)
 
-    def _endpoints(self) -> Iterator[tuple[Chain, Endpoint, Any]]:
-        """Yield the endpoints of the app that have a chain, each with its chain and route."""
-        known = {id(endpoint.wrapper): (chain, endpoint) for chain in all_chains for endpoint in chain.endpoints}
-        for route in api_routes(self.app):
-            for layer in endpoint_ids(route.endpoint):
-                if layer in known:
-                    yield *known[layer], route
+    # --- over HTTP
 
-    def _order(self) -> Iterator[DecoratorOrder]:
-        """Yield the endpoints whose chain stands above the route, which has registered the bare function."""
-        bare = {id(endpoint.fn): endpoint for chain in all_chains for endpoint in chain.endpoints}
-        wrappers = {id(endpoint.wrapper) for endpoint in bare.values()}
-        for route in api_routes(self.app):
-            layers = list(endpoint_ids(route.endpoint))
-            if not wrappers.intersection(layers):
-                for layer in layers:
-                    if layer in bare:
-                        endpoint = bare[layer]
-                        yield DecoratorOrder(
-                            endpoint=endpoint.source,
-                            route=f"{route.methods[0]} {route.path}",
-                            is_async=asyncio.iscoroutinefunction(endpoint.fn),
-                        )
+    @property
+    def base(self) -> str | None:
+        """The path of the router within the app; None as long as it is not included."""
+        if not self._searched:
+            self._searched = True
+            handlers = [routes.get_run for routes in self._routes]
+            paths = (route.path for route in api_routes(self.app) if route.endpoint in handlers)
+            found = next(paths, None)
+            self._base = None if found is None else found.removesuffix(_PAGE)
+        return self._base
+
+    def router(
+        self, *, visible: Visible | None = None, dependencies: Sequence[Depends] = (), tags: Sequence[str] = ("runs",)
+    ) -> APIRouter:
+        """Return the routes under which runs are watched, cancelled and retried, and chains are looked up.
+
+        Example:
+            app.include_router(runtime.router(), prefix="/chains", dependencies=[Depends(current_user)])
+
+        Args:
+            visible: `visible(request, run)` says whether a request may see a run; it may be `async`. Hidden runs are not listed, and
+                not found. Default None: whoever may call the routes may see all runs.
+            dependencies: Dependencies of all routes; `include_router` takes them as well.
+            tags: The tags of the routes in OpenAPI.
+        """
+        routes = Routes(
+            access=Access(self, visible),
+            directory=self.directory,
+            renderer=self.renderer,
+            feeds=self.feeds,
+            stopping=self.stopping,
+            expose_values=self.expose_values,
+        )
+        self._routes.append(routes)
+        self._searched = False
+        return make_router(routes, dependencies=dependencies, tags=tags)
+
+
+    def dashboard(self, *, allow_anonymous: bool = False) -> APIRouter:
+        """Return the pages on which runs are watched, retried and cancelled.
+
+        Example:
+            app.include_router(runtime.dashboard(), prefix="/chains/ui", dependencies=[Depends(require_admin)])
+
+        Args:
+            allow_anonymous: Whether they may be included without dependencies, because something else protects them. Default
+                False: the app does not start then, unless `FASTAPI_ENV` is `development`.
+
+        Raises:
+            ChainError: Jinja2 is not installed.
+        """
+        # It needs packages that are an extra, and lies in a layer above this one.
+        pages: Any = import_module("fastapi_chain.dashboard")
+        made = pages.Dashboard(self, allow_anonymous=allow_anonymous)
+        self._dashboards.append(made)
+        router: APIRouter = made.router
+        return router
 
 
 _installed: "WeakKeyDictionary[Any, Runtime]" = WeakKeyDictionary()
@@ -129,10 +236,6 @@ _installed: "WeakKeyDictionary[Any, Runtime]" = WeakKeyDictionary()
 def runtime_of(app: object) -> Runtime | None:
     """Return what `install` has made for *app*; None if it was not called."""
     return _installed.get(app)
-
-
-def _place(chain: Chain) -> Any:  # noqa: ANN401
-    return chain.endpoints[0].source if chain.endpoints else chain.source
 
 
 def install(  # noqa: PLR0913 - each option has a default that is right for most
@@ -149,7 +252,29 @@ def install(  # noqa: PLR0913 - each option has a default that is right for most
     expose_values: bool = False,
     sinks: Sequence[Sink] = (),
 ) -> Runtime:
-    """Give *app* a runtime: runs outlive their requests, are drained at shutdown, kept in a history and checked at start-up."""
+    """Give *app* a runtime: runs outlive their requests, are drained at shutdown, kept in a history and checked at start-up.
+
+    Args:
+        app: The app; call it before the app has started.
+        engine: `memory` (default), `sqlite:///chains.db`, `postgresql://…`, or an engine of one's own.
+        worker: Whether runs run in this process; without, a durable engine only takes them here. Default True.
+        drain_timeout: Seconds for which a shutdown waits for runs before it cancels them, or leaves them to others. Default 10.
+        history: How many finished runs are kept. Default 1000.
+        max_running: How many runs run at once in this process; the others are queued. Default None: any number.
+        threads: How many `def` tasks run at once in this process. Default 16.
+        max_pending: How many runs may be queued or running, over all chains; beyond, endpoints answer 429 and `start()` raises
+            `QueueFull`. Default None: any number.
+        expose_errors: Whether clients are shown the classes and texts of errors. Default False.
+        expose_values: Whether clients are shown the results of all chains. Default False.
+        sinks: Callables that are told every event of every run.
+
+    Raises:
+        DeclarationError: The app has started already, has a runtime already, or is no app.
+        EngineNotInstalled: The engine needs a package that is not there.
+    """
+    if runtime_of(app) is not None:
+        raise DeclarationError(what="install() was called twice for one app.", fixes=("call install(app) once",))
+    kept = History(history)
     made = make_engine(
         engine,
         plans=lambda name: runtime.plan(name),
@@ -160,8 +285,13 @@ def install(  # noqa: PLR0913 - each option has a default that is right for most
         sinks=tuple(sinks),
         max_running=max_running,
         history=history,
+        kept=kept,
     )
-    runtime = Runtime(app, made, drain_timeout)
+    made.max_pending = max_pending
+    runtime = Runtime(
+        app, made, kept, drain_timeout=drain_timeout, expose_errors=expose_errors, expose_values=expose_values
+    )
     wrap_app(app, lambda inner: Middleware(inner, runtime))
+    annotate(app, runtime.started, lambda: None if runtime.base is None else f"{runtime.base}{_PAGE}")
     _installed[app] = runtime
     return runtime

@@ -1,0 +1,88 @@
+"""The chains of an app: where they are, and what is wrong with them."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi_chain._fastapi import ApiRoute, api_routes, endpoint_ids, input_kinds
+from fastapi_chain.chains import Chain, all_chains
+from fastapi_chain.engines.base import Engine
+from fastapi_chain.errors import ChainError, DecoratorOrder, DuplicateChain, InvalidChain, PlanError
+from fastapi_chain.spec import Source
+
+from .endpoint import Endpoint
+
+
+def endpoints_of(app: Any) -> Iterator[tuple[Chain, Endpoint, ApiRoute]]:  # noqa: ANN401 - any Starlette app
+    """Yield the endpoints of *app* that have a chain, each with its chain and route."""
+    known = {id(endpoint.wrapper): (chain, endpoint) for chain in all_chains for endpoint in chain.endpoints}
+    for route in api_routes(app):
+        for layer in endpoint_ids(route.endpoint):
+            if layer in known:
+                yield *known[layer], route
+
+
+def chains_of(app: Any) -> list[Chain]:  # noqa: ANN401 - as above
+    """Return the chains that are on an endpoint of *app*, in the order of its routes."""
+    return list(dict.fromkeys(chain for chain, _, _ in endpoints_of(app)))
+
+
+def check_chains(app: Any, engine: Engine) -> None:  # noqa: ANN401 - as above
+    """Check every chain of *app*, whose runs run on *engine*.
+
+    Raises:
+        InvalidChain: Something is wrong; the problems of all chains are in it.
+    """
+    problems: list[ChainError] = [*_order(app)]
+    for chain, endpoint, route in endpoints_of(app):
+        endpoint.kinds = input_kinds(route.dependant)
+        endpoint.route = f"{route.methods[0]} {route.path}"
+        problems += _callers(chain, endpoint)
+    by_name: dict[str, Chain] = {}
+    for chain in chains_of(app):
+        first = by_name.setdefault(chain.name, chain)
+        if first is not chain:
+            problems.append(DuplicateChain(name=chain.name, first=_place(first), second=_place(chain)))
+        try:
+            chain.check(engine=engine.name)
+            problems += engine.check(chain.plan)
+        except InvalidChain as error:
+            problems += error.problems
+    if problems:
+        # One task in many chains is wrong once.
+        unique = {str(problem): problem for problem in problems}
+        raise InvalidChain(chain=None, problems=tuple(unique.values()))
+
+
+def _callers(chain: Chain, endpoint: Endpoint) -> Iterator[PlanError]:
+    """Yield the parameters by which the chain names a caller, and which *endpoint* does not have."""
+    for name in chain.options.caller:
+        if name not in endpoint.signature.parameters:
+            has_no = f"endpoint {endpoint.source.name!r} has no such parameter"
+            yield PlanError(
+                what=f"Chain {chain.name!r} names the caller by {name!r}, but {has_no}.",
+                rows=(("endpoint", endpoint.source.name, endpoint.source.at),),
+                fixes=(f"add a parameter to the endpoint: {name}: Annotated[..., Depends(...)]",),
+            )
+
+
+def _order(app: Any) -> Iterator[DecoratorOrder]:  # noqa: ANN401 - as above
+    """Yield the endpoints whose chain stands above the route, which has registered the bare function."""
+    endpoints = [endpoint for chain in all_chains for endpoint in chain.endpoints]
+    bare = {id(endpoint.fn): endpoint for endpoint in endpoints}
+    wrappers = {id(endpoint.wrapper) for endpoint in endpoints}
+    for route in api_routes(app):
+        layers = list(endpoint_ids(route.endpoint))
+        if not wrappers.intersection(layers):
+            for layer in layers:
+                if layer in bare:
+                    endpoint = bare[layer]
+                    yield DecoratorOrder(
+                        endpoint=endpoint.source,
+                        route=f"{route.methods[0]} {route.path}",
+                        is_async=inspect.iscoroutinefunction(endpoint.fn),
+                    )
+
+
+def _place(chain: Chain) -> Source:
+    return chain.endpoints[0].source
