@@ -88,10 +88,10 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, template: str = "template1") -> str:
+    def new_database(self, template: str = "template1", name: str | None = None) -> str:
         """Return the URL of a new database."""
         self._count += 1
-        name = f"t{self._count}"
+        name = name or f"t{self._count}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return self.url(name)

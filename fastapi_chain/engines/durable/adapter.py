@@ -116,6 +116,8 @@ class Worker:
                 serializer=JsonSerializer(),
                 log_level="CRITICAL",
                 max_executor_threads=32,
+                # We listen to nothing; it is how long the end takes.
+                notification_listener_polling_interval_sec=0.25,
             )
         )
         DBOS.listen_queues(list(queues))

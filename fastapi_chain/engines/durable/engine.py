@@ -44,6 +44,9 @@ R = TypeVar("R")
 AT_ONCE: Final = 40
 """How many runs a worker takes at once from the queue where nothing else is said."""
 
+_IDLE: Final = 0.02
+"""Seconds between two looks at whether anything runs."""
+
 _PROBE: Final = 1.0
 """Seconds for which a database that has answered is believed to be there."""
 
@@ -168,6 +171,11 @@ class DurableEngine:
         if ends:
             await asyncio.wait(ends)
         await self.close()
+
+    async def idle(self) -> None:
+        """Return when nothing runs in this process any more."""
+        while self._tasks or self._fresh or self._active or self._calls:
+            await asyncio.sleep(_IDLE)
 
     async def close(self) -> None:
         """End at once."""
