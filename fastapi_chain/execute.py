@@ -103,6 +103,7 @@ async def _delay(unit: Unit, error: BaseException) -> float | None:
 
 async def _rest(unit: Unit, delay: float) -> None:
     """Wait for the next attempt, with no place held."""
+    await sober(unit.run)
     if delay > 0:
         await unit.run.clock.sleep(delay)
     if unit.left is not None:
@@ -126,6 +127,20 @@ def _cancelled(unit: Unit, error: asyncio.CancelledError) -> None:
         raise error
     unit.note(error)
     unit.fail(error)
+
+
+async def sober(run: RunState) -> None:
+    """Take back what the last attempt may have left on this asyncio task, or the next one would seem to be cancelled.
+
+    Before Python 3.13 a `TaskGroup` whose child fails while it waits for the others forgets to take back its cancellation.
+
+    Raises:
+        asyncio.CancelledError: There is a cancellation that has not been met yet.
+    """
+    task = asyncio.current_task()
+    while task is not None and task.cancelling() > run.cancelling:
+        await asyncio.sleep(0)
+        task.uncancel()
 
 
 def ends_run(run: RunState) -> bool:

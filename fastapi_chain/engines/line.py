@@ -28,7 +28,7 @@ from fastapi_chain._threads import Hopper
 from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
 from fastapi_chain.events import TaskSucceeded
-from fastapi_chain.execute import ends_run, recover
+from fastapi_chain.execute import ends_run, recover, sober
 from fastapi_chain.schedule import Schedule
 
 from .threads import Threads
@@ -96,6 +96,8 @@ class Line:
                 self.busy = False
             if self.schedule is not None:
                 await self.join()
+                if run.cancel_reason is None:
+                    await sober(run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
             outside = error
             self.busy = False
@@ -265,15 +267,6 @@ class Line:
             self.run.cancel_reason = "run_cancelled"
             self.stop()
 
-    def called_off(self) -> bool:
-        """Whether the main task was cancelled from outside and a task of the run has swallowed that; the run ends then."""
-        assert self.main is not None, "it is set before anything runs"
-        if self.main.cancelling() <= self.run.cancelling + self.stops:
-            return False
-        self.busy = False
-        self.halt()
-        return True
-
     def wake(self) -> None:
         """Let the main task go on if nothing is under way any more."""
         if self.done is not None and not self.done.done() and not self.workers and not self.threads:
@@ -337,9 +330,7 @@ class Line:
         while self.stops:
             self.stops -= 1
             self.main.uncancel()
-        cancelled = isinstance(error, asyncio.CancelledError)
-        if error is not None and not cancelled:
+        # A cancellation from outside goes on as it is: anyio knows its own by their text.
+        ours = isinstance(error, asyncio.CancelledError) and self.main.cancelling() <= self.run.cancelling
+        if error is not None and not ours:
             raise error
-        if self.main.cancelling() > self.run.cancelling:
-            # anyio knows its own cancellations by their text.
-            raise error if error is not None else asyncio.CancelledError

@@ -11,7 +11,7 @@ from fastapi_chain._threads import Hopper
 from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
 from fastapi_chain.events import TaskStarted
-from fastapi_chain.execute import execute
+from fastapi_chain.execute import execute, sober
 
 NOTHING: Final = -1
 """No task to go on with."""
@@ -42,8 +42,6 @@ class Home(Protocol):
     def ended(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that may start because of it."""
 
-    def called_off(self) -> bool:
-        """Whether the main task was cancelled from outside and a task of the run has swallowed that."""
 
 
 class Worker:
@@ -71,9 +69,12 @@ class Worker:
         line, turn = self.line, CHUNK
         run, steps = line.run, line.program.steps
         slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ended, run.clock.monotonic
-        main = self.task is None
+        me = self.task or asyncio.current_task(run.loop)
+        assert me is not None, "a worker is an asyncio task"
         running.set(self)
-        while i >= 0 and not (main and line.called_off()):
+        while i >= 0:
+            if me.cancelling() > run.cancelling:
+                await sober(run)
             self.at = i
             step = steps[i]
             states[i] = RUNNING
