@@ -1,6 +1,7 @@
 """Keys, tags and limits: what the requests of one chain have to do with each other."""
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -379,21 +380,31 @@ def test_a_request_that_fails_gives_its_place_back(server, installed, is_async):
 
     app.post("/", response_model=int)(chain(note, max_pending=1)(async_endpoint if is_async else endpoint))
 
-    async def main() -> list[Any]:
-        async with serving(server, app, installed) as client:
-            answers = []
-            for query in ("fail=1", "bad=1", "commit=1", "fail=maybe"):
-                answers += await asyncio.gather(client.post(f"/?{query}"), return_exceptions=True)
-                (good,) = await asyncio.gather(client.post("/"), return_exceptions=True)
-                assert good.status == 200
-                # With a runtime the run may still be on its way.
-                await asyncio.sleep(0.001)
-            return answers
+    async def outcome(client: Any, query: str) -> int | str:
+        try:
+            return (await client.post(f"/?{query}")).status
+        except Exception as error:  # noqa: BLE001 - whatever goes through to the server
+            return type(error).__name__
 
-    conflict, invalid, commit, unprocessable = asyncio.run(main())
-    assert (conflict.status, unprocessable.status) == (409, 422)
-    assert type(invalid).__name__ == "ResponseValidationError"
-    assert type(commit).__name__ == "Commit"
+    async def main() -> None:
+        async with serving(server, app, installed) as client:
+            assert await outcome(client, "fail=1") == 409
+            assert await outcome(client, "") == 200
+            # With a runtime the run may still be on its way.
+            await asyncio.sleep(0.001)
+            assert await outcome(client, "bad=1") == "ResponseValidationError"
+            # Before FastAPI 0.118 the place is held until the error has been forgotten.
+            gc.collect()
+            assert await outcome(client, "") == 200
+            await asyncio.sleep(0.001)
+            assert await outcome(client, "commit=1") == "Commit"
+            gc.collect()
+            assert await outcome(client, "") == 200
+            await asyncio.sleep(0.001)
+            assert await outcome(client, "fail=maybe") == 422
+            assert await outcome(client, "") == 200
+
+    asyncio.run(main())
 
 
 def test_places_and_runs_started_by_hand_count_together(server):
