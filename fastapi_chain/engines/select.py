@@ -39,7 +39,7 @@ def make_engine(
         sinks: Who is told every event.
         max_running: How many runs at once in this process.
         history: How many finished runs are kept.
-        kept: Where the memory engine keeps them.
+        kept: Where the memory engine keeps them; others ask it where the pages of runs are.
 
     Raises:
         EngineNotInstalled: The engine needs a package that is not there.
@@ -62,6 +62,7 @@ def make_engine(
             sinks=sinks,
             max_running=max_running,
             history=history,
+            kept=kept,
         )
     except ModuleNotFoundError as error:
         name = engine.partition(":")[0]

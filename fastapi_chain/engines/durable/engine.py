@@ -21,7 +21,7 @@ from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
 
 from .adapter import Checkpoints, Worker, migrate, workflow_id
-from .backend import DurableRun
+from .backend import DurableRun, Pages
 from .children import ChildDoc, Elsewhere, TaskQueue, child_unit, queues_of
 from .courier import Courier
 from .cron import Crons
@@ -44,6 +44,8 @@ R = TypeVar("R")
 AT_ONCE: Final = 40
 """How many runs a worker takes at once from the queue where nothing else is said."""
 
+_FIRST: Final = asyncio.FIRST_COMPLETED
+
 _IDLE: Final = 0.02
 """Seconds between two looks at whether anything runs."""
 
@@ -56,6 +58,8 @@ class DurableEngine:
 
     heed: tuple[Sink, ...] = (log_event,)
     """Who is told what goes wrong in the runs that run here."""
+    max_pending: int | None = None
+    """How many runs of all chains together may be queued or running; None: any number."""
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class DurableEngine:
         history: int = 1000,
         time_to_live: float = TIME_TO_LIVE,
         queues: Sequence[str] = (),
+        kept: Pages | None = None,
     ) -> None:
         """Prepare an engine; nothing is connected before `open`.
 
@@ -86,6 +91,7 @@ class DurableEngine:
             history: How many finished runs are kept in the database.
             time_to_live: Seconds without a heartbeat after which a process counts as dead.
             queues: The queues of tasks with `queue=...` that this process works on.
+            kept: Knows where the pages of runs are.
 
         Raises:
             EngineError: The URL is of no kind that is known.
@@ -96,7 +102,7 @@ class DurableEngine:
         self.gates = Gates()
         self.worker = worker
         self.process = new_process()
-        self.kept = Pages()
+        self.kept: Pages = NoPages() if kept is None else kept
         self._plans = plans
         self._crons = Crons(crons, self._due)
         self._app = app
@@ -117,6 +123,7 @@ class DurableEngine:
         self._wanted: dict[str, TaskQueue] = {}
         self._listened: dict[str, None] = {}
         self._is_open = False
+        self._hurry = asyncio.Event()
         self._reached = 0.0
         self._dbos: Worker | None = None
         self._keeper: Keeper
@@ -165,12 +172,19 @@ class DurableEngine:
         ends = [run.performer for run in list(self._windows.values()) if run.performer is not None]
         waiting = [*self._tasks, *ends]
         if waiting:
-            await asyncio.wait(waiting, timeout=seconds)
+            # The hurry is what a second signal to stop brings.
+            hurry = asyncio.ensure_future(self._hurry.wait())
+            await asyncio.wait((hurry, asyncio.ensure_future(asyncio.wait(waiting))), timeout=seconds, return_when=_FIRST)
+            hurry.cancel()
         for execution in [*self._active.values(), *self._calls.values()]:
             execution.leave()
         if ends:
             await asyncio.wait(ends)
         await self.close()
+
+    def hurry(self) -> None:
+        """Wait no longer than necessary in `drain`."""
+        self._hurry.set()
 
     async def idle(self) -> None:
         """Return when nothing runs in this process any more."""
@@ -378,8 +392,8 @@ class DurableEngine:
             self._tasks.add(task)
             task.add_done_callback(self._done)
 
-    def pending(self, chain: str) -> int:
-        """Return how many runs of *chain* are waiting or running; blocks."""
+    def pending(self, chain: str | None) -> int:
+        """Return how many runs of *chain*, or of all chains, are waiting or running; blocks."""
         return self.store.pending(chain)
 
     # --- a run runs here
@@ -538,11 +552,11 @@ class DurableEngine:
         return self.store.reopen(state.id, round_, dump_base(state))
 
 
-class Pages:
-    """Where the pages of runs are."""
+class NoPages:
+    """There are no pages of runs."""
 
     base: str | None = None
-    """The path below which they are; None: there are none."""
+    """The path below which they are: none."""
 
 
 def _unknown(chain: str) -> EngineError:

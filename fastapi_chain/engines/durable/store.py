@@ -440,13 +440,12 @@ class Store:
             return sa.func.json_extract(workflows.c.attributes, f"${quoted}")
         return sa.func.jsonb_extract_path_text(workflows.c.attributes, *path)
 
-    def pending(self, chain: str) -> int:
-        """Return how many runs of *chain* are waiting or running."""
-        query = (
-            sa.select(sa.func.count())
-            .select_from(workflows)
-            .where(workflows.c.name == RUN, workflows.c.status.in_(ACTIVE), self.attribute("chain") == chain)
-        )
+    def pending(self, chain: str | None) -> int:
+        """Return how many runs of *chain*, or of all chains, are waiting or running."""
+        active = [workflows.c.name == RUN, workflows.c.status.in_(ACTIVE)]
+        if chain is not None:
+            active.append(self.attribute("chain") == chain)
+        query = sa.select(sa.func.count()).select_from(workflows).where(*active)
         with self.database.reached(), self.engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
