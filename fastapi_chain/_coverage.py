@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ._chain_options import ChainOptions
 from ._compatible import compatible
 from ._text import closest
 from ._wiring import Need
@@ -114,20 +115,22 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCheck:
-    """The check of the names that the templates of a chain use (`key=`, `tags=`)."""
+    """The check of the names that the templates of a chain use (`key=`, `tags=`, `idempotent=`)."""
 
     chain: str
-    fields: tuple[tuple[str, str], ...]
-    """The names, each with its option."""
+    options: ChainOptions
+    """Its options."""
     source: Source
     """Where the chain is made."""
 
     def problems(self, plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
         """Yield the names that the inputs of *plan* do not have, nor what *endpoint* has."""
         known = set(plan.input_names)
+        fields = list(self.options.fields())
         if endpoint is not None:
             known |= {*endpoint.gives, *endpoint.closed}
-        for option, name in self.fields:
+            fields += [("idempotent", name) for name in self.options.caller]
+        for option, name in fields:
             if name not in known:
                 near = closest(name, sorted(known))
                 place = (self.source if endpoint is None else endpoint.source).at

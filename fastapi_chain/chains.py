@@ -125,8 +125,8 @@ class Chain:
         that nobody waits for at shutdown. On a durable engine it is stored when this returns.
 
         Args:
-            session: A session or connection of SQLAlchemy's, sync or async, to the database of a durable engine: the run is stored
-                in its transaction, and starts if that is committed.
+            session: A session or connection of SQLAlchemy's, sync or async, to the database of a durable engine: the
+                run is stored in its transaction, and starts if that is committed.
             **inputs: The inputs of the chain.
 
         Raises:
@@ -168,7 +168,7 @@ class Chain:
         return mermaid(self.plan)
 
     def to_svg(self) -> str | None:
-        """Return the graph as an SVG, light or dark as its reader has it; None unless `fastapi-chain[dashboard]` is installed."""
+        """Return the graph as an SVG, light or dark as its reader has it; None without `fastapi-chain[dashboard]`."""
         return picture_of(self.plan).alone
 
     def _repr_svg_(self) -> str | None:
@@ -230,8 +230,8 @@ def chain(
             limit.
         key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same
             run.
-        idempotent: Honour the `Idempotency-Key` header of requests; a template over the endpoint's parameters, `"{user.id}"`,
-            does so and names the caller, where several share the endpoint. It needs `install`.
+        idempotent: Honour the `Idempotency-Key` header of requests; a template over the endpoint's parameters,
+            `"{user.id}"`, does so and names the caller, where several share the endpoint. It needs `install`.
         tags: Words to find runs by: templates like `key`.
         max_pending: How many runs of this chain may be queued or running; beyond, an endpoint answers 429 and
             `start()` raises `QueueFull`. Default None: no limit.
