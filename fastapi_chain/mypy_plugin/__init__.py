@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from mypy.checker import TypeChecker
-from mypy.errors import CompileError
 from mypy.nodes import Context as Place
 from mypy.options import Options
 from mypy.plugin import FunctionContext, MethodContext, MethodSigContext, Plugin, ReportConfigContext
@@ -91,8 +90,6 @@ class ChainPlugin(Plugin):
             api = cast("TypeChecker", ctx.api)
             try:
                 return hook(View(api, self.lookup_fully_qualified, self._sources), ctx)
-            except CompileError:
-                raise
             except Exception as error:
                 if os.environ.get(_RAISE):
                     raise

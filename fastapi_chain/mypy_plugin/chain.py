@@ -83,11 +83,9 @@ def start_signature(view: View, ctx: MethodSigContext) -> FunctionLike:
     rows = list(zip(signature.arg_names, signature.arg_kinds, signature.arg_types, strict=True))
     fixed = [row for row in rows if row[1] != ARG_STAR2]
     taken = {name for name, *_ in fixed}
-    inputs: dict[str, tuple[bool, Type]] = {}
-    for need in sorted(flow.needs, key=lambda need: not need.required):
-        if need.name not in taken:
-            inputs.setdefault(need.name, (need.required, need.type))
-    named = [(name, ARG_NAMED if required else ARG_NAMED_OPT, typ) for name, (required, typ) in inputs.items()]
+    # An input that one task needs is needed, even if it is optional for others.
+    inputs = {n.name: n for n in sorted(flow.needs, key=lambda need: need.required) if n.name not in taken}
+    named = [(n.name, ARG_NAMED if n.required else ARG_NAMED_OPT, n.type) for n in inputs.values()]
     # What templates name may be given as well, and a chain that is not wholly known may take anything.
     more = [row for row in rows if row[1] == ARG_STAR2 and (flow.open or flow.fields)]
     names, kinds, types = zip(*fixed, *named, *more, strict=True) if fixed or named or more else ((), (), ())

@@ -67,8 +67,11 @@ class Metadata:
         if not isinstance(name, ast.Attribute):
             return None
         owner = self.resolve(module, name.value)
-        table = getattr(owner, "names", None)
-        symbol = table.get(name.attr) if table is not None else None
+        symbol = None
+        if isinstance(owner, TypeInfo):
+            symbol = owner.get(name.attr)
+        elif isinstance(owner, MypyFile):
+            symbol = owner.names.get(name.attr)
         return symbol.node if symbol is not None else None
 
     def _named(self, module: str, name: str) -> SymbolNode | None:

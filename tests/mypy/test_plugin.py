@@ -2,6 +2,8 @@
 
 import textwrap
 
+import pytest
+
 WRONG = """
     from shop import *
     @task
@@ -44,8 +46,8 @@ def test_the_whole_text_of_each_kind_of_report(project, tools):
     )
     assert project.mypy("app.py", "--show-column-numbers", "--show-error-end") == [
         (
-            "app.py:7:15:7:31: error: Task 'rows' returns list[Priced], but task 'clean_all' takes 'rows' as list[Clean]."
-            "  [chain-flow]"
+            "app.py:7:15:7:31: error: Task 'rows' returns list[Priced], "
+            "but task 'clean_all' takes 'rows' as list[Clean].  [chain-flow]"
         ),
         (
             'app.py:7:15:7:31: note: "list" is invariant -- see '
@@ -293,17 +295,21 @@ def test_a_hook_that_fails_reports_itself_once(project, tools):
         """),
         }
     )
+    lost = "error: The mypy plugin of fastapi_chain does not understand this: IndexError:"
+    report = "note: Fix: report it, with this line and what stands above it"
     assert project.mypy("app.py", raising=False, path=str(project.folder)) == [
-        (
-            "app.py:3: error: The mypy plugin of fastapi_chain does not understand this: "
-            "IndexError: list index out of range.  [chain-flow]"
-        ),
-        "app.py:3: note: Fix: report it, with this line and what stands above it",
+        f"app.py:3: {lost} list index out of range.  [chain-flow]",
+        f"app.py:3: {report}",
         (
             'app.py:3: error: Incompatible types in assignment (expression has type "int", variable has type "str")'
             "  [assignment]"
         ),
+        f"app.py:5: {lost} tuple index out of range.  [chain-flow]",
+        f"app.py:5: {report}",
     ]
+    project.write({"loud.py": "from fastapi_chain.chains import Chain\nChain()()\n"})
+    with pytest.raises(AssertionError, match="INTERNAL ERROR"):
+        project.mypy("loud.py", path=str(project.folder))  # as these tests ask for, lest a failure goes unseen
 
 
 def test_a_library_without_the_types_of_the_plugin_is_left_alone(project, tools):
