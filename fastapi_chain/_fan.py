@@ -11,7 +11,7 @@ from typing import Final
 
 from anyio import CancelScope
 
-from ._ledger import CANCELLED, FAILED, PENDING, RETRYING, SUCCEEDED, Ledger
+from ._ledger import FAILED, PENDING, RETRYING, SUCCEEDED, Ledger
 from ._state import MISSING, RunState
 from ._threads import Hopper
 from ._unit import Step, Unit
@@ -117,21 +117,25 @@ class FanOutRun:
                 await asyncio.sleep(0)
         while self._active:
             await self._wait()
-        if CANCELLED in states:
-            # Somebody has cancelled that one asyncio task. Without it the list is not whole.
-            raise asyncio.CancelledError
+        self._check()
 
     async def _wait(self) -> None:
         """Wait for an item to end, or to make room for others."""
         self._room.clear()
         await self._room.wait()
+        self._check()
+
+    def _check(self) -> None:
         if self._broken is not None:
             raise self._broken
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._active.discard(task)
         self._room.set()
-        if not task.cancelled() and task.exception() is not None:
+        if task.cancelled():
+            # Perhaps somebody has cancelled that one asyncio task: without it the list is not whole.
+            self._broken = asyncio.CancelledError()
+        elif task.exception() is not None:
             # The outcome of an item is in its ledger: what comes out here is SystemExit, or a bug of ours.
             self._broken = task.exception()
 

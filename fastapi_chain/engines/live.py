@@ -267,6 +267,8 @@ class LiveRun:
 
     def give_up(self) -> None:
         """End a run that nobody performs, and that has done nothing."""
+        inner = self.inner
+        inner.cancel_reason = inner.cancel_reason or "run_cancelled"
         self._call_off()
         self._end("cancelled")
 

@@ -32,8 +32,19 @@ class Jumping(selectors.DefaultSelector):
         super().__init__()
         self.now = 1000.0
         self.busy: Callable[[], bool] = lambda: False
+        self.due: tuple[int, Callable[[], object]] | None = None
+
+    def after(self, turns: int, callback: Callable[[], object]) -> None:
+        """Call *callback* after that many turns of the loop, between two of them; that holds up no time."""
+        self.due = turns, callback
 
     def select(self, timeout: float | None = None) -> Any:
+        if self.due is not None:
+            turns, callback = self.due
+            self.due = (turns - 1, callback) if turns > 1 else None
+            if turns <= 1:
+                callback()
+                timeout = 0
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         if self.busy():
