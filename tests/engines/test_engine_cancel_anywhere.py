@@ -226,5 +226,7 @@ def test_cancelled_after_any_number_of_turns(memory: MemoryKit, way: Callable[[W
     while "succeeded" not in ends:
         ends.add(memory.play(lambda: main(k)).state)
         k += 1
-    assert ends == {"cancelled", "succeeded"}
+    # What waits for a thread on the loop is not the run's own: cancelling just that fails its task.
+    assert ends - {"failed"} == {"cancelled", "succeeded"}
+    assert "failed" not in ends or way is by_worker
     assert k > 30
