@@ -22,6 +22,11 @@ class ApiRoute:
     dependant: Any
     """FastAPI's description of its parameters, for `input_kinds`."""
 
+    @property
+    def name(self) -> str:
+        """What a route is called in lists and errors: `POST /orders`."""
+        return f"{self.methods[0]} {self.path}"
+
 
 def api_routes(app: Any, prefix: str = "") -> Iterator[ApiRoute]:  # noqa: ANN401 - an app, router or mount of any version
     """Yield every route of *app*, through included routers and mounted apps, on every version.

@@ -115,6 +115,22 @@ class _Keeper(logging.Handler):
     """Keeps records with the run of the task that has made them."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep *record*, and let it be seen where nobody else shows it."""
+        self._take(record)
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and self._is_alone(record.name):
+            last.handle(record)
+
+    def _is_alone(self, name: str) -> bool:
+        """Whether no other handler hears the logger *name*: Python prints warnings then, unless it finds a handler, us."""
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent
+        return True
+
+    def _take(self, record: logging.LogRecord) -> None:
         """Keep *record*; those that are made outside a task are none of our business."""
         unit = None if record.name == _OURS else _here()
         if unit is None or unit.run.loop is None:

@@ -36,7 +36,7 @@ def check_chains(app: Any, engine: Engine) -> None:  # noqa: ANN401 - as above
     problems: list[ChainError] = [*_order(app)]
     for chain, endpoint, route in endpoints_of(app):
         endpoint.kinds = input_kinds(route.dependant)
-        endpoint.route = f"{route.methods[0]} {route.path}"
+        endpoint.route = route.name
         problems += _callers(chain, endpoint)
     by_name: dict[str, Chain] = {}
     for chain in chains_of(app):
@@ -79,7 +79,7 @@ def _order(app: Any) -> Iterator[DecoratorOrder]:  # noqa: ANN401 - as above
                     endpoint = bare[layer]
                     yield DecoratorOrder(
                         endpoint=endpoint.source,
-                        route=f"{route.methods[0]} {route.path}",
+                        route=route.name,
                         is_async=inspect.iscoroutinefunction(endpoint.fn),
                     )
 

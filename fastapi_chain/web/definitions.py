@@ -1,9 +1,6 @@
 """The chains of an app over HTTP: what they are made of, and their graphs."""
 
 from collections.abc import Iterable
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi_chain.chains import Chain
@@ -11,17 +8,20 @@ from fastapi_chain.plan import Node, Plan
 
 from .models import ChainLinks, ChainModel, DeclaredTask, Edge, Graph, InputModel
 
-_DRAWING: Final = "fastapi_chain._drawing"
+def chain_model(chain: Chain, routes: Iterable[str], base: str) -> ChainModel:
+    """Return *chain* as a model.
 
-
-def chain_model(chain: Chain, base: str) -> ChainModel:
-    """Return *chain* as a model; *base* is the path of the router."""
+    Args:
+        chain: The chain.
+        routes: The routes that start it.
+        base: The path of the router.
+    """
     plan = chain.plan
     name = quote(chain.name, safe="")
     page = f"{base}/chains/{name}"
     return ChainModel(
         name=chain.name,
-        started_by=[endpoint.route for endpoint in chain.endpoints],
+        started_by=list(routes),
         targets=[plan.names[i] for i in plan.targets],
         inputs=[InputModel(name=item.name, required=item.required) for item in plan.inputs],
         tasks=list(_tasks(plan)),
@@ -59,13 +59,3 @@ def _edges(plan: Plan, node: Node) -> Iterable[Edge]:
         yield Edge(
             source=plan.names[parent], target=node.name, kind="data" if params else "order", params=params
         )
-
-
-def svg_of(plan: Plan) -> str | None:
-    """Return *plan* as a drawing; None without what draws it."""
-    if find_spec(_DRAWING) is None:
-        return None
-    # It needs a layout engine that is an extra, so nobody imports it who does not draw.
-    drawing: Any = import_module(_DRAWING)
-    drawn: str | None = drawing.picture_of(plan).alone
-    return drawn

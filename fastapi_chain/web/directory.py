@@ -1,6 +1,6 @@
 """The chains of an app, by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from fastapi_chain.chains import Chain, all_chains
 
@@ -10,28 +10,27 @@ from .problem import Refusal
 class Directory:
     """Finds chains."""
 
-    def __init__(self, chains: Callable[[], Sequence[Chain]]) -> None:
-        """Look among *chains*: those on an endpoint of the app."""
-        self._chains = chains
-        self._by_name: dict[str, Chain] | None = None
+    def __init__(self, started: Callable[[], Iterable[tuple[Chain, str]]]) -> None:
+        """Look where *started* says: it gives the chains of the app, each with every route that starts it."""
+        self._started = started
+        self._routes: dict[Chain, list[str]] | None = None
 
     def refresh(self) -> None:
         """Forget what was found: the app may have more routes now."""
-        self._by_name = None
+        self._routes = None
 
-    def chains(self) -> list[Chain]:
-        """Return the chains of the app, in the order of its routes."""
-        if self._by_name is None:
-            self._by_name = {chain.name: chain for chain in self._chains()}
-        return list(self._by_name.values())
+    def chains(self) -> dict[Chain, list[str]]:
+        """Return the chains of the app, in the order of its routes, each with the routes that start it."""
+        if self._routes is None:
+            self._routes = {}
+            for chain, route in self._started():
+                self._routes.setdefault(chain, []).append(route)
+        return self._routes
 
     def find(self, name: str) -> Chain | None:
         """Return the chain of that name; one that is on no endpoint is started by the app's own code."""
-        self.chains()
-        found = (self._by_name or {}).get(name)
-        if found is not None:
-            return found
-        return next((chain for chain in all_chains if not chain.endpoints and chain.name == name), None)
+        bare = (chain for chain in all_chains if not chain.endpoints)
+        return next((chain for chain in (*self.chains(), *bare) if chain.name == name), None)
 
     def get(self, name: str) -> Chain:
         """Return the chain of that name.
@@ -43,3 +42,7 @@ class Directory:
         if found is None:
             raise Refusal(404, "chain-not-found", f"This app has no chain {name!r}.")
         return found
+
+    def routes(self, chain: Chain) -> list[str]:
+        """Return the routes that start *chain*."""
+        return self.chains().get(chain, [])

@@ -80,6 +80,10 @@ class Renderer:
             return ErrorModel(title=error.type, detail=error.message, task=task)
         return ErrorModel(title="Error", detail=f"What went wrong is in the server's log, under run {run[:8]}.", task=task)
 
+    def line(self, text: str) -> str:
+        """Return what a task has logged; without the traceback that may follow where errors are not shown."""
+        return text if self._expose else text.partition("\n")[0]
+
     def _error_of(self, inner: RunState) -> ErrorModel | None:
         """Return what made the run fail: what ended it as a whole, or the first task that did."""
         if inner.state != "failed":

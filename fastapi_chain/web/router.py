@@ -8,12 +8,13 @@ from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.params import Depends as DependsMarker
 from starlette.responses import PlainTextResponse
 
+from fastapi_chain._drawing import picture_of
 from fastapi_chain._mermaid import mermaid
 from fastapi_chain.engines.base import RunFilter
 from fastapi_chain.outcome import RunState
 
 from .access import Access
-from .definitions import chain_model, graph_of, svg_of
+from .definitions import chain_model, graph_of
 from .directory import Directory
 from .feed import Feeds
 from .models import ChainList, ChainModel, Graph, Model, Result, Retry, RunModel, RunPage, TaskModel
@@ -204,11 +205,13 @@ class Routes:
     async def list_chains(self, request: Request) -> Response:
         """List the chains of the app."""
         base = base_of(request, "/chains")
-        return _json(ChainList(items=[chain_model(chain, base) for chain in self._directory.chains()]))
+        chains = self._directory.chains()
+        return _json(ChainList(items=[chain_model(chain, routes, base) for chain, routes in chains.items()]))
 
     async def get_chain(self, request: Request, name: str) -> Response:
         """Show a chain."""
-        return _json(chain_model(self._directory.get(name), base_of(request, f"/chains/{name}")))
+        chain = self._directory.get(name)
+        return _json(chain_model(chain, self._directory.routes(chain), base_of(request, f"/chains/{name}")))
 
     async def get_graph(self, name: str) -> Response:
         """Show the graph of a chain: its tasks and what they have to do with each other."""
@@ -220,7 +223,7 @@ class Routes:
 
     async def get_svg(self, name: str) -> Response:
         """Show the graph of a chain as a drawing; 404 where nothing is installed that draws it."""
-        drawn = svg_of(self._directory.get(name).plan)
+        drawn = picture_of(self._directory.get(name).plan).alone
         if drawn is None:
             text = "Nothing is installed that draws: pip install 'fastapi-chain[dashboard]'"
             raise Refusal(404, "drawing-not-installed", text)

@@ -73,7 +73,7 @@ class Runtime:
         self.expose_values = expose_values
         self.places = Places()
         self.keys: KeyStore = getattr(engine, "keys", None) or MemoryKeys()
-        self.directory = Directory(lambda: chains_of(app))
+        self.directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
         self.renderer = Renderer(expose_errors=expose_errors)
         self.feeds = Feeds(Words(self.renderer))
         self.stopping = Stopping()

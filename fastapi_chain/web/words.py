@@ -101,6 +101,6 @@ class Words:
                 progress = event.progress
                 return {"done": progress.done, "total": progress.total, "text": progress.text}
             case TaskLogged():
-                return {"attempt": event.attempt, "level": event.level.lower(), "text": event.text}
+                return {"attempt": event.attempt, "level": event.level.lower(), "text": self._renderer.line(event.text)}
             case _:
                 return {}
