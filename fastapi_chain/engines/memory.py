@@ -73,7 +73,7 @@ class MemoryEngine:
         self._overridden: WeakKeyDictionary[Plan, tuple[Mapping[object, object], Program]] = WeakKeyDictionary()
         self._last: tuple[Plan | None, Program | None] = None, None  # what the next run will most likely need again
         self._active: dict[asyncio.Task[None], LiveRun] = {}
-        self._keyed: WeakValueDictionary[tuple[str, str], LiveRun] = WeakValueDictionary()
+        self._keyed: WeakValueDictionary[tuple[Plan, str], LiveRun] = WeakValueDictionary()
         self._pending: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -102,14 +102,14 @@ class MemoryEngine:
 
     def _take_counted(self, request: RunRequest) -> LiveRun:
         chain = request.plan.chain
-        live = None if request.key is None else self._keyed.get((chain, request.key))
+        live = None if request.key is None else self._keyed.get((request.plan, request.key))
         if live is not None:
             live.takers += 1
             return live
         live = self._make(request)
         self._pending[chain] += 1
         if request.key is not None:
-            self._keyed[chain, request.key] = live
+            self._keyed[request.plan, request.key] = live
         return live
 
     def start(self, run: Run, request: RunRequest | None = None) -> "asyncio.Task[None]":
@@ -131,7 +131,7 @@ class MemoryEngine:
             live.takers -= 1
             last = live.takers == 0 and not live.begun
             if last and live.request.key is not None:
-                del self._keyed[live.chain, live.request.key]
+                del self._keyed[live.inner.plan, live.request.key]
         if last:
             if self.kept is not None:
                 self.kept.drop(live)
