@@ -1,6 +1,7 @@
 """What a chain is made of, and the one moment in which it is made into a plan and checked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ._chain_options import ChainOptions
 from ._coverage import TemplateCheck, covered
@@ -48,7 +49,9 @@ class Blueprint:
         self._targets = targets
         self._checked: Checked | None = None
         # Most chains have no option that a run must be told of.
-        self._bare = not (options.deadline or options.key or options.tags or options.max_pending)
+        self._bare = not (
+            options.deadline or options.key or options.tags or options.max_pending or options.delay or options.priority
+        )
 
     @property
     def name(self) -> str:
@@ -60,8 +63,7 @@ class Blueprint:
     @property
     def checked(self) -> bool:
         """Whether there is a plan that fits all endpoints, and the tasks as they are now."""
-        known = self._checked
-        return known is not None and known.covered == len(self.endpoints) and known.reloads == Registry.reloads
+        return self._checked is not None and self._holds(self._checked)
 
     def plan(self, engine: str | None = None) -> Plan:
         """Return the plan; the first call makes it and checks everything.
@@ -76,9 +78,12 @@ class Blueprint:
 
     def _known(self, engine: str | None = None) -> Checked:
         known = self._checked
-        if known is None or not self.checked or (engine is not None and engine not in known.engines):
+        if known is None or not self._holds(known) or (engine is not None and engine not in known.engines):
             known = self._checked = self._check(known, engine)
         return known
+
+    def _holds(self, known: Checked) -> bool:
+        return known.covered == len(self.endpoints) and known.reloads == Registry.reloads
 
     def _check(self, known: Checked | None, engine: str | None) -> Checked:
         """Make the plan, unless that of *known* still holds, and look for all that is wrong with it."""
@@ -106,7 +111,7 @@ class Blueprint:
     def _problems(self, draft: Draft, endpoints: Sequence[EndpointSpec], engine: str | None) -> Iterator[ChainError]:
         """Yield all that is wrong: with the tasks, with what they are given, with what they run on."""
         yield from draft.problems
-        templates = TemplateCheck(self.name, tuple(self.options.fields()), self.source)
+        templates = TemplateCheck(self.name, self.options, self.source)
         givers: Sequence[EndpointSpec | None] = endpoints or [None]
         for endpoint in givers:
             yield from covered(draft.plan, endpoint)
@@ -123,6 +128,17 @@ class Blueprint:
         known.covered = len(endpoints)
         if engine is not None:
             known.engines.add(engine)
+
+    @contextmanager
+    def altered(self, change: Callable[[Plan], Plan]) -> Iterator[None]:
+        """Run by what *change* makes of the plan within the block, as before after it; for tests."""
+        known = self._known()
+        plan = known.plan
+        known.plan = change(plan)
+        try:
+            yield
+        finally:
+            known.plan = plan
 
     # --- the values of one run
 
@@ -180,6 +196,10 @@ class Blueprint:
             request.counted = True
         if options.key is not None:
             request.key = options.key.format(**values)
+        if options.delay is not None:
+            request.delay = options.delay
+        if options.priority is not None:
+            request.priority = options.priority
         if options.tags:
             request.tags = {name: template.format(**values) for name, template in options.tags.items()}
         return request

@@ -29,9 +29,10 @@ def _by_hand(plan: Plan) -> Iterator[PlanError]:
     """Yield what is wrong without an endpoint: whatever nothing provides is an input then."""
     for item in plan.inputs:
         yield from (_not_upstream(need) for need in item.needs if need.elsewhere is not None)
-    names = set(plan.input_names)
+    required = frozenset(plan.required)
+    # One with a default need not be given: then there is but one source.
     for spec, fill in plan.taken():
-        if fill.param.name in names:
+        if fill.param.name in required:
             given = f"input {fill.param.name!r} of start()"
             producers = (plan.nodes[fill.slot].spec.source, given)
             yield AmbiguousProducer(task=spec.source, param=fill.param.name, producers=producers)
@@ -115,7 +116,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class TemplateCheck:
-    """The check of the names that the templates of a chain use (`key=`, `tags=`, `idempotent=`)."""
+    """The check of the names that the templates of a chain use (`key=`, `tags=`)."""
 
     chain: str
     options: ChainOptions
@@ -126,11 +127,9 @@ class TemplateCheck:
     def problems(self, plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
         """Yield the names that the inputs of *plan* do not have, nor what *endpoint* has."""
         known = set(plan.input_names)
-        fields = list(self.options.fields())
         if endpoint is not None:
             known |= {*endpoint.gives, *endpoint.closed}
-            fields += [("idempotent", name) for name in self.options.caller]
-        for option, name in fields:
+        for option, name in self.options.fields():
             if name not in known:
                 near = closest(name, sorted(known))
                 place = (self.source if endpoint is None else endpoint.source).at

@@ -227,6 +227,14 @@ def test_a_reference_says_which(planning, given):
     assert planning.uncovered(pack, endpoint=given) == []
 
 
+def test_an_input_that_need_not_be_given(planning):
+    """An input with a default leaves the task upstream as the only source, unless an endpoint gives it."""
+    price = task(name="price", output="order")(lambda order=1: 1)
+    ship = task(name="ship", after=[price])(lambda order: 1)
+    assert planning.uncovered(ship) == []
+    assert len(planning.uncovered(ship, endpoint=endpoint({"order": int}))) == 1
+
+
 def test_an_undo_takes_what_both_give(planning):
     """What holds for the parameters of a task holds for those of its undo."""
 
