@@ -1,16 +1,15 @@
 """The chains of an app: where they are, and what is wrong with them."""
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from fastapi_chain._fastapi import ApiRoute, api_routes, endpoint_ids, input_kinds
 from fastapi_chain.chains import Chain, all_chains
 from fastapi_chain.engines.base import Engine
-from fastapi_chain.errors import ChainError, DecoratorOrder, DuplicateChain, InvalidChain, PlanError
+from fastapi_chain.errors import ChainError, DecoratorOrder, DuplicateChain, InvalidChain
 from fastapi_chain.spec import Source
 
-from .endpoint import Endpoint
+from .endpoint import Endpoint, bare_functions, starts_chain
 
 
 def endpoints_of(app: Any) -> Iterator[tuple[Chain, Endpoint, ApiRoute]]:  # noqa: ANN401 - any Starlette app
@@ -34,10 +33,9 @@ def check_chains(app: Any, engine: Engine) -> None:  # noqa: ANN401 - as above
         InvalidChain: Something is wrong; the problems of all chains are in it.
     """
     problems: list[ChainError] = [*_order(app)]
-    for chain, endpoint, route in endpoints_of(app):
+    for _, endpoint, route in endpoints_of(app):
         endpoint.kinds = input_kinds(route.dependant)
         endpoint.route = route.name
-        problems += _callers(chain, endpoint)
     by_name: dict[str, Chain] = {}
     for chain in chains_of(app):
         first = by_name.setdefault(chain.name, chain)
@@ -54,34 +52,16 @@ def check_chains(app: Any, engine: Engine) -> None:  # noqa: ANN401 - as above
         raise InvalidChain(chain=None, problems=tuple(unique.values()))
 
 
-def _callers(chain: Chain, endpoint: Endpoint) -> Iterator[PlanError]:
-    """Yield the parameters by which the chain names a caller, and which *endpoint* does not have."""
-    for name in chain.options.caller:
-        if name not in endpoint.signature.parameters:
-            has_no = f"endpoint {endpoint.source.name!r} has no such parameter"
-            yield PlanError(
-                what=f"Chain {chain.name!r} names the caller by {name!r}, but {has_no}.",
-                rows=(("endpoint", endpoint.source.name, endpoint.source.at),),
-                fixes=(f"add a parameter to the endpoint: {name}: Annotated[..., Depends(...)]",),
-            )
-
-
 def _order(app: Any) -> Iterator[DecoratorOrder]:  # noqa: ANN401 - as above
     """Yield the endpoints whose chain stands above the route, which has registered the bare function."""
-    endpoints = [endpoint for chain in all_chains for endpoint in chain.endpoints]
-    bare = {id(endpoint.fn): endpoint for endpoint in endpoints}
-    wrappers = {id(endpoint.wrapper) for endpoint in endpoints}
-    for route in api_routes(app):
-        layers = list(endpoint_ids(route.endpoint))
-        if not wrappers.intersection(layers):
-            for layer in layers:
-                if layer in bare:
-                    endpoint = bare[layer]
-                    yield DecoratorOrder(
-                        endpoint=endpoint.source,
-                        route=route.name,
-                        is_async=inspect.iscoroutinefunction(endpoint.fn),
-                    )
+    routes = [(route, set(endpoint_ids(route.endpoint))) for route in api_routes(app)]
+    # A function may be an endpoint with and without its chain, if somebody wants that.
+    chained = {layer for _, layers in routes if starts_chain(layers) for layer in layers}
+    bare = bare_functions()
+    for route, layers in routes:
+        for layer in layers & bare.keys() - chained:
+            source, is_async = bare[layer]
+            yield DecoratorOrder(endpoint=source, route=route.name, is_async=is_async)
 
 
 def _place(chain: Chain) -> Source:

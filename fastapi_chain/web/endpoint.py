@@ -6,10 +6,11 @@ The wrapper has the same signature, except for a few more parameters, in which F
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from anyio import from_thread
 from fastapi import BackgroundTasks, Depends, Request, Response, WebSocket
@@ -71,6 +72,22 @@ class Endpoint:
 _wrappers: "WeakValueDictionary[int, Any]" = WeakValueDictionary()
 """Every wrapper there is, by its id."""
 
+_bare: "WeakKeyDictionary[Any, Source]" = WeakKeyDictionary()
+"""Every function that has been wrapped, whatever has become of its wrapper, and where it is written."""
+
+
+def starts_chain(layers: Iterable[int]) -> bool:
+    """Whether an endpoint starts a chain: one of its layers, as from `endpoint_ids`, is a wrapper."""
+    return any(layer in _wrappers for layer in layers)
+
+
+def bare_functions() -> dict[int, tuple[Source, bool]]:
+    """Return every function that has been wrapped, by its id: where it is written, and whether it is `async`.
+
+    A route that leads to one of them and to no wrapper has been given it before the chain was.
+    """
+    return {id(fn): (source, kind_of(fn) == "coroutine") for fn, source in _bare.items()}
+
 
 def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, object]) -> tuple[F, Endpoint]:
     """Wrap the endpoint *fn* so that each request to it is a `Call` of *starter*.
@@ -92,12 +109,14 @@ def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, o
         fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name
     )
     _wrappers[id(wrapper)] = wrapper
+    with suppress(TypeError):  # a callable object may not be hashable; a route could not be told from others by it
+        _bare[fn] = source
     return cast("F", wrapper), endpoint
 
 
 def _refuse(fn: object, signature: inspect.Signature, source: Source) -> None:
     """Refuse what cannot work."""
-    if any(layer in _wrappers for layer in endpoint_ids(fn)):
+    if starts_chain(endpoint_ids(fn)):
         raise DeclarationError(
             what=f"Endpoint {source.name!r} has two @chain decorators; it can start one chain.",
             rows=(("declared at", source.at),),
