@@ -114,7 +114,7 @@ def work(url: str, seeds: list[int], path: str, at_once: int) -> None:
     """Be a worker until killed."""
 
     async def main() -> None:
-        engine, _ = engine_of(url, seeds, path, worker=True, max_running=at_once)
+        engine, _ = engine_of(url, seeds, path, worker=True, max_running=at_once, history=1_000_000)
         await engine.open()
         Trace(path)("up")
         await asyncio.Event().wait()

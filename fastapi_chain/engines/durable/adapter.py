@@ -147,10 +147,6 @@ class Worker:
         with SetWorkflowID(run), SetWorkflowAttributes(dict(attributes)):
             await DBOS.start_workflow_async(_run, doc)
 
-    def recover(self, processes: Sequence[str]) -> None:
-        """Put back on their queues what processes had that are dead. Two who do it at once do no harm."""
-        DBOS._recover_pending_workflows(list(processes))  # noqa: SLF001 - what it does is in the contract test
-
 
 def workflow_id() -> str:
     """Return the id of the workflow that runs here."""

@@ -143,21 +143,22 @@ class DurableEngine:
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="fastapi-chain-store")
         self.store = Store(self.database, self.process)
         await self._blocking(self._prepare)
-        if self.worker:
-            self._dbos = Worker(self.database, self.process)
-            self._dbos.launch({RUN: self._run, TASK: self._call}, [RUNS, *self._listened])
         self.keys = DurableKeys(self.store, self._blocking)
+        self._courier = Courier(self, self._active.values)
         self._keeper = Keeper(
             self.store,
             self.process,
-            recover=None if self._dbos is None else self._dbos.recover,
-            chores=() if self._dbos is None else (self._crons,),
+            works=self.worker,
+            chores=(self._crons,) if self.worker else (),
             history=self._history,
             time_to_live=self._time_to_live,
         )
+        # First be alive, then work: what runs here must not look like a dead one's.
         await self._blocking(self._keeper.start)
-        self._courier = Courier(self, self._active.values)
         self._courier.start()
+        if self.worker:
+            self._dbos = Worker(self.database, self.process)
+            self._dbos.launch({RUN: self._run, TASK: self._call}, [RUNS, *self._listened])
         self._is_open = True
 
     def _prepare(self) -> None:

@@ -324,7 +324,9 @@ class Execution:
             try:
                 return await self._home.elsewhere.call(id_, queue_of(spec)["name"], doc)
             except asyncio.CancelledError:
-                await self._home.revoke([id_])
+                # If only this process stops, whoever carries the run on waits for the same call.
+                if state.cancel_reason is not None:
+                    await self._home.revoke([id_])
                 raise
 
         unit.begin()

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from fastapi_chain.errors import EngineUnavailable
 
 from .database import processes, workflows
-from .names import HELD, RUN, RUNS, here, holder_of
+from .names import HELD, RUN, RUNS, TASK, here, holder_of
 from .store import FINISHED, Store
 
 TIME_TO_LIVE: Final = 15.0
@@ -42,7 +42,7 @@ class Keeper:
         store: Store,
         process: str,
         *,
-        recover: Callable[[list[str]], None] | None,
+        works: bool,
         chores: Iterable[Callable[[], None]] = (),
         history: int = 1000,
         time_to_live: float = TIME_TO_LIVE,
@@ -52,14 +52,14 @@ class Keeper:
         Args:
             store: The runs.
             process: The name of this process.
-            recover: Puts the runs of dead processes back on their queues; None if this process runs nothing.
+            works: Whether runs run in this process.
             chores: What else is to be done at each beat.
             history: How many finished runs are kept.
             time_to_live: Seconds after which a silent process counts as dead.
         """
         self._store = store
         self._process = process
-        self._recover = recover
+        self._works = works
         self._chores = tuple(chores)
         self._history = history
         self._time_to_live = time_to_live
@@ -120,17 +120,15 @@ class Keeper:
     def take_over(self) -> None:
         """See to the runs of the dead."""
         dead = self._dead()
-        if dead and self._recover is not None:
-            self._recover(dead)
         if dead:
             self.let_go(dead)
-        if time.monotonic() - self._tidied > _TIDY and self._recover is not None:
+        if self._works and time.monotonic() - self._tidied > _TIDY:
             self._tidied = time.monotonic()
             self._tidy()
 
     def _dead(self) -> list[str]:
         """Return the processes that have runs and do not live."""
-        active = sa.and_(workflows.c.name == RUN, workflows.c.status == "PENDING")
+        active = sa.and_(workflows.c.name.in_((RUN, TASK)), workflows.c.status == "PENDING")
         held = sa.and_(workflows.c.status == "ENQUEUED", workflows.c.queue_name.startswith(HELD))
         with self._store.database.reached(), self._store.engine.connect() as connection:
             owners = set(connection.execute(sa.select(workflows.c.executor_id).where(active).distinct()).scalars())
@@ -145,9 +143,24 @@ class Keeper:
             return True
         return found.place == self._place and not _runs(found.pid)
 
-    def let_go(self, dead: Iterable[str]) -> None:
-        """See to the runs whose request died with its process: what was sure begins, what was not ends as `unconfirmed`."""
+    def let_go(self, dead: Sequence[str]) -> None:
+        """Put back on their queues what *dead* processes had, and see to the runs whose request died with them.
+
+        Of these, what was sure begins, and what was not ends as `unconfirmed`. Two who do it at once do no harm: whoever comes second
+        finds nothing.
+        """
         with self._store.database.reached(), self._store.engine.begin() as connection:
+            connection.execute(
+                sa.update(workflows)
+                .where(workflows.c.status == "PENDING", workflows.c.executor_id.in_(dead), workflows.c.name.in_((RUN, TASK)))
+                .values(
+                    status="ENQUEUED",
+                    # Without its owner, no checkpoint of a process that was only asleep is taken any more.
+                    owner_xid=None,
+                    started_at_epoch_ms=None,
+                    queue_name=sa.func.coalesce(workflows.c.queue_name, RUNS),
+                )
+            )
             held = sa.select(workflows.c.queue_name).where(
                 workflows.c.status == "ENQUEUED", workflows.c.queue_name.startswith(HELD)
             )

@@ -7,7 +7,7 @@ from fastapi_chain._state import MISSING
 from fastapi_chain.errors import DeadlineExceeded, EngineError
 from fastapi_chain.events import Event, TaskProgressed, TaskRetrying, TaskStarted
 from fastapi_chain.outcome import Attempt
-from fastapi_chain.plan import Plan
+from fastapi_chain.plan import Plan, make_plan
 from fastapi_chain.schedule import Schedule
 
 from .documents import OutcomeDoc, load_outcome
@@ -18,7 +18,7 @@ from .store import Row
 
 def empty_plan(chain: str) -> Plan:
     """Return what stands for the plan of a chain that this process does not know."""
-    return Plan(chain=chain, nodes=(), inputs=(), targets=(), index={})
+    return make_plan(chain, (), ())
 
 
 class Reading:
