@@ -399,8 +399,10 @@ class RunState:
 def _outcome(ledger: Ledger, i: int, name: str, value: object) -> Succeeded[object] | Failed | Skipped:
     state = ledger.states[i]
     if state == FAILED:
-        error = ledger.errors[i]
-        return Failed(name, error_info(error), len(ledger.past[i]), error)
+        error, last = ledger.errors[i], ledger.past[i][-1].error
+        # What another process has met is known in words only.
+        kept = None if isinstance(error, TaskFailed) and error.error == last else error
+        return Failed(name, last or error_info(error), len(ledger.past[i]), kept)
     if state == SKIPPED:
         return Skipped(ledger.reasons[i])
     return Succeeded(value)
