@@ -308,9 +308,18 @@ def test_install_comes_before_the_first_request():
 
 def start(app: FastAPI) -> InvalidChain:
     """Return the error with which *app* does not start."""
+    said: Log = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
     install(app)
-    with pytest.raises(InvalidChain) as caught, TestClient(app):
-        pass
+    with pytest.raises(InvalidChain) as caught:
+        asyncio.run(app({"type": "lifespan", "asgi": {}, "state": {}}, receive, send))
+    assert said == ["lifespan.startup.failed"]
     return caught.value
 
 
