@@ -253,6 +253,11 @@ class Call:
         elif self._task is not None:
             await self._task
 
+    @property
+    def failed(self) -> bool:
+        """Whether something has gone wrong, even if it shows nowhere else."""
+        return self._failed
+
     def fail(self, _error: BaseException) -> None:
         """Something has gone wrong that may show nowhere else."""
         self._failed = True

@@ -131,10 +131,10 @@ class Middleware:
             # The run could not be stored, so the request has failed, and says when to try again.
             await ProblemResponse(503, "engine-unavailable", error.problem(), {"Retry-After": "5"})(scope, receive, send)
         finally:
-            if exchange.recorder is not None:
-                await exchange.recorder.close(failed=failed)
             # They know the request, which knows the exchange: take them out of that circle.
             calls, exchange.calls = exchange.calls, []
+            if exchange.recorder is not None:
+                await exchange.recorder.close(failed=failed or any(call.failed for call in calls))
             for call in calls:
                 task = call.finish(failed=failed)
                 if task is not None and not host.running:

@@ -32,7 +32,7 @@ SINGLE_PAGE: Final = 200
 """How many runs one page may have."""
 
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The run as server-sent events", "content": {FORM: {"schema": {"type": "string"}}}},
+    200: {"description": "The run as server-sent events", "content": {FORM: {"schema": {"title": "Events"}}}},
     204: {"description": "There is nothing after that event, and never will be"},
 }
 _PICTURE: Final[dict[int | str, dict[str, Any]]] = {
