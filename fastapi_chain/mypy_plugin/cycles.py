@@ -93,8 +93,10 @@ def references(view: View, decorator: Decorator, declared: Declared) -> Iterator
 
 def check_duplicate(view: View, decorator: Decorator, declared: Declared, name: str) -> None:
     """Report a task whose name another task of the module and the registry has borne before."""
+    if declared.option("name") is None:
+        return
     plain = [statement for statement in view.tree.defs if isinstance(statement, Decorator)]
-    if declared.option("name") is None or decorator not in plain:
+    if decorator not in plain:
         return
     for other, known in tasks_of(view):
         first = other in plain and other.func.line < decorator.func.line

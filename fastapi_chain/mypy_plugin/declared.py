@@ -35,17 +35,14 @@ class Declared:
     """A task as it is declared in the source."""
 
     view: View
-    call: CallExpr | None
-    """`task(...)`; None for a bare `@task`."""
+    options: dict[str | None, Expression]
+    """What was given; nothing for a bare `@task`."""
     registry: str
     """The full name of the registry."""
 
     def option(self, name: str) -> Expression | None:
         """Return what an option was given."""
-        if self.call is None:
-            return None
-        given = zip(self.call.arg_names, self.call.args, strict=True)
-        return next((expression for known, expression in given if known == name), None)
+        return self.options.get(name)
 
     def text(self, name: str) -> str | None:
         """Return the string that an option was given; None if it was not given, or cannot be seen."""
@@ -95,11 +92,11 @@ def declared_by(view: View, decorator: Expression) -> Declared | None:
     registry = _registry(view, call.callee if call is not None else decorator)
     if registry is None:
         return None
-    declared = Declared(view, call, registry)
-    other = declared.option("registry")
+    options = dict(zip(call.arg_names, call.args, strict=True)) if call is not None else {}
+    other = options.get("registry")
     if other is not None:
         registry = other.fullname if isinstance(other, RefExpr) and other.fullname else _UNKNOWN_REGISTRY
-    return Declared(view, call, registry)
+    return Declared(view, options, registry)
 
 
 def _assigned(view: View, name: NameExpr) -> Expression | None:

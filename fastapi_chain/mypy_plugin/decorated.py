@@ -9,8 +9,7 @@ from mypy.types import Instance, Type, get_proper_type
 from fastapi_chain.errors import ChainError, DeclarationError, GeneratorTask, MethodTask
 
 from .callables import function_of
-from .cycles import Circle, check_duplicate, references
-from .declared import Declared, declared_by, makes_tasks
+from .declared import declared_by, makes_tasks
 from .flow import task_id
 from .names import FAN_OUT, FLOW_FAN_OUT, FLOW_TASK, TASK
 from .params import Function
@@ -36,9 +35,7 @@ def task_made(view: View, ctx: FunctionContext | MethodContext) -> Type:
         return ctx.default_return_type
     if declared is not None:
         function = replace(function, registry=declared.registry)
-        if decorator is not None:
-            _check_names(view, decorator, declared, name)
-    flow = TaskCheck(view, declared, function, name, _id(view, function, name)).flow()
+    flow = TaskCheck(view, decorator, declared, function, name, _id(view, function, name)).flow()
     fullname = FLOW_TASK if made.type.fullname == TASK else FLOW_FAN_OUT
     return view.with_flow(fullname, list(made.args), flow, ctx.default_return_type)
 
@@ -74,9 +71,3 @@ def _refusal(name: str, function: Function) -> ChainError | None:
     if node.info and not node.is_static and unbound:
         return MethodTask(task=someone(name), owner=node.info.name)
     return None
-
-
-def _check_names(view: View, decorator: Decorator, declared: Declared, name: str) -> None:
-    check_duplicate(view, decorator, declared, name)
-    if any(isinstance(reference, str) for _, reference in references(view, decorator, declared)):
-        Circle(view, decorator).check()

@@ -84,7 +84,7 @@ class Metadata:
 
     def _source(self, module: str) -> Source | None:
         tree = self._modules.get(module)
-        return self._sources.get(tree.path) if tree is not None else None
+        return self._sources.of(tree) if tree is not None else None
 
     def module_of(self, fullname: str) -> str:
         """Return the module in which *fullname* is defined; empty if there is none."""

@@ -52,6 +52,8 @@ class Param:
     """Whether it can be given by position only."""
     reference: Flow | None = None
     """The task in `From`; None if there is none, or it cannot be known."""
+    by_text: bool = False
+    """Whether `From` has the task's name, not the task."""
     native: bool = False
     """Whether mypy itself checks what it gets, as in `= From(task)`."""
     marks: Marks | None = None
@@ -100,6 +102,7 @@ class Function:
             argument: Argument | None = arguments.get(name)
             marks = self._marks(annotations, name)
             default = argument.initializer if argument is not None else None
+            task = default_reference(default)
             yield Param(
                 name=name,
                 tolerance=tolerance(erase_typevars(typ)),
@@ -109,7 +112,8 @@ class Function:
                 annotated=not _is_bare(typ),
                 by_position=self.signature.arg_names[index] is None,
                 reference=self._reference(marks, default),
-                native=not isinstance(default_reference(default), StrExpr | type(None)),
+                by_text=isinstance(task, StrExpr) or (marks.reference is not None and _is_text(marks.reference[1])),
+                native=task is not None and not isinstance(task, StrExpr),
                 marks=marks,
             )
 
@@ -162,7 +166,7 @@ class Function:
         module, task = reference
         view = self.view
         if isinstance(task, ast.Constant):
-            known = module == view.tree.fullname and isinstance(task.value, str)
+            known = module == view.tree.fullname and _is_text(task)
             return flow_named(view, str(task.value), self.registry) if known else None
         node = view.metadata.resolve(module, task)
         if not isinstance(node, Var | Decorator):
@@ -170,6 +174,10 @@ class Function:
         # No expression of this module refers to the task: tell the daemon.
         view.tree.plugin_deps.setdefault(f"<{node.fullname}>", set()).add(view.tree.fullname)
         return flow_of(node.type)
+
+
+def _is_text(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.Constant) and isinstance(expression.value, str)
 
 
 def _is_marker(default: Expression | None) -> bool:

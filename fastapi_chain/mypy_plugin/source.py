@@ -5,12 +5,24 @@ source.
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from mypy.nodes import MypyFile
 
 from .names import MARKERS
+
+_NO_PYTHON: Final = b"("
+"""Stands for a file that cannot be read."""
+_MARKED: Final = re.compile(
+    rb"^[ \t]*(?:type )?\w+[^=\n(]*=[ \t]*(?:\(|[^\n]*\b(?:Annotated|From|%s)\b)"
+    % b"|".join(map(str.encode, sorted(MARKERS))),
+    re.MULTILINE,
+)
+"""An assignment of something that may hold a marker: most modules have none, and need not be parsed to know that."""
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -86,31 +98,31 @@ def _is_marked(values: list[ast.expr]) -> bool:
 
 
 class Sources:
-    """The modules that have been read, each again only if its file has changed."""
+    """The modules that have been read, each again only if mypy has read it again."""
 
     def __init__(self, shadows: Mapping[str, str]) -> None:
         """Read from disk; *shadows* are the files that mypy reads in place of others (`--shadow-file`)."""
         self._shadows = shadows
-        self._read: dict[str, tuple[tuple[int, int], Source | None]] = {}
+        self._read: dict[str, tuple[object, Source | None]] = {}
 
-    def get(self, path: str) -> Source | None:
-        """Return the module at *path*; None if there is no such file, or no Python in it."""
-        file = Path(self._shadows.get(path, path))
-        try:
-            status = file.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
-            known = self._read.get(path)
-            if known is None or known[0] != stamp:
-                known = self._read[path] = (stamp, Source.parse(file.read_bytes().decode("utf-8", "replace")))
-        except OSError:
-            return None
+    def of(self, tree: MypyFile) -> Source | None:
+        """Return the source of a module; None if there is no such file, or no Python in it."""
+        known = self._read.get(tree.path)
+        if known is None or known[0] is not tree.defs:  # the daemon puts new statements into the old tree
+            text = self._text(tree.path)
+            known = self._read[tree.path] = (tree.defs, Source.parse(text.decode("utf-8", "replace")))
         return known[1]
 
     def interface(self, path: str) -> dict[str, str]:
         """Return what of a module is seen by others but not by mypy; see `Source.marked_names`."""
-        try:
-            text = Path(self._shadows.get(path, path)).read_bytes()
-        except OSError:
+        text = self._text(path)
+        if not _MARKED.search(text):
             return {}
-        source = self.get(path) if b"Annotated" in text or b"Depends" in text else None
+        source = Source.parse(text.decode("utf-8", "replace"))
         return source.marked_names() if source is not None else {}
+
+    def _text(self, path: str) -> bytes:
+        try:
+            return Path(self._shadows.get(path, path)).read_bytes()
+        except OSError:
+            return _NO_PYTHON

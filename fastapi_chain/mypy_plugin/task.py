@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from mypy.erasetype import erase_typevars
-from mypy.nodes import Expression
+from mypy.nodes import Decorator, Expression, StrExpr
 from mypy.types import Type
 
 from fastapi_chain.errors import PlanError
 
-from .declared import Declared, flows_of
+from .cycles import Circle, check_duplicate
+from .declared import Declared, flows_of, items_of
 from .filling import Filling
 from .flow import Flow, Give
 from .items import Items
@@ -31,6 +32,8 @@ class TaskCheck:
     """The check of one task."""
 
     view: View
+    decorator: Decorator | None
+    """The function with its decorators, if they make the task."""
     declared: Declared | None
     """What the decorator says; None if it cannot be seen."""
     function: Function
@@ -53,6 +56,7 @@ class TaskCheck:
     def flow(self) -> Flow:
         """Check the task and return what flows to and from it."""
         params = list(self.function.params())
+        self._check_names(params)
         after = self._named(self.declared.after if self.declared else None)
         over = self._parents(params, after)
         item = None
@@ -72,6 +76,15 @@ class TaskCheck:
     def _named(self, expression: Expression | None) -> list[Flow | None]:
         """Return the flows of the tasks that an option names; None stands for one that is not known."""
         return flows_of(self.view, expression, self.function.registry)
+
+    def _check_names(self, params: Sequence[Param]) -> None:
+        """Look for another task of that name, and for a circle, which only a task that is named by text can close."""
+        if self.decorator is None or self.declared is None:
+            return
+        check_duplicate(self.view, self.decorator, self.declared, self.name)
+        written = (*items_of(self.declared.after), self.declared.each[1])
+        if any(isinstance(reference, StrExpr) for reference in written) or any(param.by_text for param in params):
+            Circle(self.view, self.decorator).check()
 
     def _parents(self, params: Sequence[Param], after: Sequence[Flow | None]) -> Flow | None:
         """Collect what comes before; return what `each=` names."""

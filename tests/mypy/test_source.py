@@ -27,13 +27,20 @@ def test_a_function_is_found_by_name_and_line():
 def test_what_others_see_of_a_module_and_mypy_does_not(tmp_path):
     """Names that hold a call or a marker are part of a module's interface; without a file, or Python, nothing is."""
     path = tmp_path / "deps.py"
-    path.write_text("Db = Annotated[Session, Depends(get_session)]\nD = Depends\nx = 1\nAnnotated\n")
-    (tmp_path / "broken.py").write_text("Annotated = (")
+    path.write_text(
+        "Db = Annotated[Session, Depends(get_session)]\nD = Depends\nx = 1\nAnnotated\nM = (\n  Query(1))\n"
+    )
+    (tmp_path / "broken.py").write_text("Db = Annotated[")
+    (tmp_path / "plain.py").write_text("def f(x: Annotated[int, Depends(g)] = 1): ...\nif x == Depends: ...\n")
     sources = Sources({})
-    assert sources.interface(str(path)) == {"Db": "Annotated[Session, Depends(get_session)]", "D": "Depends"}
+    assert sources.interface(str(path)) == {
+        "Db": "Annotated[Session, Depends(get_session)]",
+        "D": "Depends",
+        "M": "Query(1)",
+    }
+    assert sources.interface(str(tmp_path / "plain.py")) == {}
     assert sources.interface(str(tmp_path / "missing.py")) == {}
     assert sources.interface(str(tmp_path / "broken.py")) == {}
-    assert sources.get(str(tmp_path / "missing.py")) is None
 
 
 def test_an_alias_without_a_source_is_unknown():
