@@ -52,12 +52,14 @@ def _chosen(run: RunState, from_: str) -> set[int]:
 
 def _reset(run: RunState, i: int, *, keep_items: bool) -> None:
     """Make task *i* pending; of a fan-out perhaps only the items that have failed, were cancelled or undone."""
-    fan = run.fans.get(i)
+    fan, name = run.fans.get(i), run.plan.names[i]
+    run.progress.pop(name, None)
     if fan is not None:
         for k, state in enumerate(fan.states):
             if not (keep_items and state in {SUCCEEDED, SKIPPED} and k not in fan.undone):
                 fan.reset(k)
                 run.values[i][k] = MISSING
+                run.progress.pop(f"{name}[{k}]", None)
         if not keep_items:
             run.items.pop(i, None)
     run.ledger.reset(i)
