@@ -12,8 +12,10 @@ _GAP: Final = 4.0
 """How wide a cut is, in percent."""
 _IDLE: Final = 0.35
 """A pause is cut out if it is longer than this part of all that is busy."""
-_SHORTEST: Final = 0.2
+_SHORTEST: Final = 0.001
 """The shortest time that an axis shows, in seconds."""
+_LEAST: Final = 0.5
+"""No pause shorter than this, in seconds, is cut out."""
 _TICKS: Final = 6
 _STEPS: Final = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
@@ -108,7 +110,7 @@ def _merged(spans: list[Span]) -> Iterator[Span]:
 
 def _cut(busy: list[Span], end: float) -> list[Span]:
     """Return the stretches that are shown: pauses that are long beside all that is busy lie between them."""
-    limit = max(_IDLE * sum(span.end - span.begin for span in busy), 2 * _SHORTEST)
+    limit = max(_IDLE * sum(span.end - span.begin for span in busy), _LEAST)
     stretches = [busy[0]]
     for span in busy[1:]:
         last = stretches[-1]

@@ -56,10 +56,11 @@ def _task(subject: Subject, part: Part) -> Iterator[Entry]:
     for i, attempt in enumerate(record.attempts):
         if attempt.error is not None and attempt.finished_at is not None:
             end = i == last and record.state == "failed"
-            yield Entry(
-                attempt.finished_at, "error" if end else "warning", record.name, f"{attempt.error}{_then(record, i)}"
-            )
-    at = record.finished_at or subject.run.finished_at or subject.now
+            # The last error is told in full. What came before it is told by its class: it is most often the same.
+            what = str(attempt.error) if i == last else attempt.error.type
+            level = "error" if end else "warning"
+            yield Entry(attempt.finished_at, level, record.name, f"{what}{_then(record, i)}")
+    at = record.finished_at or subject.decided_at(part)
     if record.state == "skipped":
         yield Entry(at, "info", record.name, f"skipped: {skipped(record.skip_reason)}")
     elif record.state == "cancelled":
