@@ -16,7 +16,7 @@ from fastapi_chain._ledger import SUCCEEDED
 from fastapi_chain._replay import replay
 from fastapi_chain._stream import Stream
 from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
-from fastapi_chain.events import Event, RunFinished as RunEnded
+from fastapi_chain.events import Event
 from fastapi_chain.outcome import RunState as StateName, TaskRecord
 
 from .execution import Execution
@@ -56,8 +56,8 @@ class Home(Protocol):
     async def cancel(self, run: str) -> str | None:
         """Order it to end; return its state if it has ended already."""
 
-    async def reopen(self, state: StoredState) -> bool:
-        """Let it begin again as *state* says; return whether it had finished."""
+    async def reopen(self, state: StoredState, past: list[Event]) -> bool:
+        """Let it begin again as *state* says, after the events *past*; return whether it had finished."""
 
 
 class DurableRun:
@@ -239,21 +239,19 @@ class DurableRun:
                     yield event
                     after = event.seq
                 return
-            for event in await self._told(after):
+            # In this order: what is told between the two is read on the next turn.
+            state = await self._home.look_soon(self.id)
+            over = state is None or state.finished is not None
+            told = await self._home.told(self.id, after)
+            if not told and state is not None and over and not await self._home.told(self.id, 0):
+                # Nobody has told them while it ran: it was over in a moment.
+                told = [event for event in replay(state) if event.seq > after]
+            for event in told:
                 yield event
                 after = event.seq
-                if isinstance(event, RunEnded):
-                    return
+            if over:
+                return
             await asyncio.sleep(FRESH)
-
-    async def _told(self, after: int) -> list[Event]:
-        """Return what is new since *after* in a run that runs elsewhere, or is over."""
-        told = await self._home.told(self.id, after)
-        state = await self._home.look_soon(self.id)
-        if told or state is None or state.finished is None:
-            return told
-        # Nobody has told them while it ran: it was over in a moment.
-        return [event for event in replay(state) if event.seq > after]
 
     def follow(self) -> Stream | None:
         """Return the stream of its events, if it runs here; from now on they are all told."""
@@ -280,10 +278,11 @@ class DurableRun:
         state = await self._home.look_soon(self.id)
         if state is None or state.finished is None:
             raise RunNotFinished(run=self.id, state="running" if state is None else state.state)
+        past = replay(state)
         if not reopen(state, from_):
             raise NothingToRetry(run=self.id)
         # Before it is let go: it may begin again in this very process before we hear of it.
         self._state, self.performer = state, None
         self.detach(ended=False)
-        if not await self._home.reopen(state):
+        if not await self._home.reopen(state, past):
             raise RunNotFinished(run=self.id, state="running")

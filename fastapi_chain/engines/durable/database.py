@@ -60,8 +60,12 @@ orders = sa.Table(
     sa.Column("base", sa.Text),
     sa.Column("cancel", sa.Text),
     sa.Column("started", sa.Float(53)),
+    sa.Column("since", sa.Integer, nullable=False),
 )
-"""What a run must know that is carried on: which round it is in, what stood at its beginning, whether it is to end early, when it began."""
+"""What a run must know that is carried on.
+
+Which round it is in, what stood at its beginning, whether it is to end early, when it began, and which event was the last one before.
+"""
 
 answers = sa.Table(
     "fastapi_chain_answers",

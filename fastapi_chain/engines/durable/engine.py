@@ -36,7 +36,7 @@ from .schema import Schema, StoredState
 from .searching import search
 from .snapshot import dump_base
 from .store import Order, Row, RunDoc, Store
-from .telling import load_event
+from .telling import dump_event, load_event
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -544,11 +544,14 @@ class DurableEngine:
         """Order a run to end; return its state if it has ended already."""
         return await self._blocking(self.store.cancel, run)
 
-    async def reopen(self, state: StoredState) -> bool:
-        """Let a run begin again as *state* says; return whether it had finished."""
-        return await self._blocking(self._reopen, state)
+    async def reopen(self, state: StoredState, past: list[Event]) -> bool:
+        """Let a run begin again as *state* says, after the events *past*; return whether it had finished."""
+        return await self._blocking(self._reopen, state, past)
 
-    def _reopen(self, state: StoredState) -> bool:
+    def _reopen(self, state: StoredState, past: list[Event]) -> bool:
+        if not self.store.is_told(state.id):
+            # From now on they are told as they happen, and go on counting from here.
+            self.store.told([(state.id, event.seq, dump_event(event)) for event in past])
         round_ = self.store.prior(state.id).round + 1
         return self.store.reopen(state.id, round_, dump_base(state))
 

@@ -24,6 +24,10 @@ _AT_ONCE: Final = 200
 """How many rows are asked for at once."""
 
 
+_ID: Final = 32
+"""The length of a run's id, which breaks ties on Postgres; on SQLite a row number does."""
+
+
 class Found(NamedTuple):
     """Some of the runs that were looked for."""
 
@@ -42,7 +46,7 @@ def search(store: Store, wanted: RunFilter, limit: int, cursor: str | None) -> F
     conditions = list(_conditions(store, wanted))
     rows: list[Row] = []
     while True:
-        before = [] if place is None else [_before(*place)]
+        before = [] if place is None else [_before(store, *place)]
         batch = store.rows(*conditions, *before, limit=_AT_ONCE)
         for row in batch:
             # What DBOS calls a success may be any end of ours.
@@ -52,7 +56,7 @@ def search(store: Store, wanted: RunFilter, limit: int, cursor: str | None) -> F
                 rows.append(row)
         if len(batch) < _AT_ONCE:
             return Found(rows, None)
-        place = round(batch[-1].created * 1000), batch[-1].run
+        place = round(batch[-1].created * 1000), batch[-1].tie
 
 
 def _conditions(store: Store, wanted: RunFilter) -> "list[sa.ColumnElement[bool]]":
@@ -72,17 +76,17 @@ def _conditions(store: Store, wanted: RunFilter) -> "list[sa.ColumnElement[bool]
     return conditions
 
 
-def _before(created: int, run: str) -> sa.ColumnElement[bool]:
+def _before(store: Store, created: int, tie: int | str) -> sa.ColumnElement[bool]:
     """Return the condition for what comes after that place, the newest being first."""
     earlier = workflows.c.created_at < created
-    return sa.or_(earlier, sa.and_(workflows.c.created_at == created, workflows.c.workflow_uuid < run))
+    return sa.or_(earlier, sa.and_(workflows.c.created_at == created, store.tie < tie))
 
 
 def _cursor(row: Row) -> str:
-    return base64.urlsafe_b64encode(f"{round(row.created * 1000)} {row.run}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{round(row.created * 1000)} {row.tie}".encode()).decode().rstrip("=")
 
 
-def _place(cursor: str) -> tuple[int, str]:
+def _place(cursor: str) -> tuple[int, int | str]:
     text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    created, _, run = text.partition(" ")
-    return int(created), run
+    created, _, tie = text.partition(" ")
+    return int(created), int(tie) if len(tie) < _ID else tie

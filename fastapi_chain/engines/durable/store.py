@@ -70,6 +70,8 @@ class Row(NamedTuple):
     end: EndDoc | None
     error: str | None
     completed: float | None
+    tie: int | str
+    """What tells which of two runs of one moment came first."""
 
     @property
     def held(self) -> bool:
@@ -243,7 +245,9 @@ class Store:
             told = connection.execute(
                 sa.select(events.c.seq, events.c.event).where(events.c.run == run).order_by(events.c.seq)
             ).all()
-        docs = [json.loads(row.event) for row in told]
+        # What was told in an earlier round is told again.
+        since = 0 if order is None else order.since
+        docs = [json.loads(row.event) for row in told if row.seq > since]
         return Prior(
             round=0 if order is None else order.round,
             base=None if order is None or order.base is None else cast("Base", json.loads(order.base)),
@@ -276,7 +280,7 @@ class Store:
     def _put_order(connection: sa.Connection, run: str, values: Mapping[str, object]) -> None:
         changed = connection.execute(sa.update(orders).where(orders.c.run == run).values(dict(values)))
         if not changed.rowcount:
-            connection.execute(sa.insert(orders).values({"run": run, "round": 0, **values}))
+            connection.execute(sa.insert(orders).values({"run": run, "round": 0, "since": 0, **values}))
 
     def told(self, rows: Sequence[tuple[str, int, str]]) -> None:
         """Keep events: run, number and text of each."""
@@ -389,7 +393,8 @@ class Store:
             if not done.rowcount:
                 return False
             connection.execute(sa.delete(outputs).where(outputs.c.workflow_uuid == run))
-            values = {"round": round_, "base": json.dumps(base), "cancel": None, "started": None}
+            since = connection.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.run == run)).scalar()
+            values = {"round": round_, "base": json.dumps(base), "cancel": None, "started": None, "since": since or 0}
             self._put_order(connection, run, values)
         return True
 
@@ -406,6 +411,7 @@ class Store:
                 workflows.c.queue_name,
                 workflows.c.created_at,
                 workflows.c.completed_at,
+                self.tie.label("tie"),
                 inputs.c.inputs,
                 outputs.c.output,
                 outputs.c.error,
@@ -416,7 +422,7 @@ class Store:
                 )
             )
             .where(workflows.c.name == RUN, *wanted)
-            .order_by(workflows.c.created_at.desc(), workflows.c.workflow_uuid.desc())
+            .order_by(workflows.c.created_at.desc(), self.tie.desc())
             .limit(limit)
         )
         with self.database.reached(), self.engine.connect() as connection:
@@ -432,6 +438,11 @@ class Store:
         """Whether the database knows any event of a run."""
         with self.database.reached(), self.engine.connect() as connection:
             return connection.execute(sa.select(events.c.seq).where(events.c.run == run).limit(1)).first() is not None
+
+    @property
+    def tie(self) -> sa.ColumnElement[Any]:
+        """What tells which of two runs of one moment came first: DBOS's moments last a second on an older SQLite."""
+        return sa.literal_column("workflow_status.rowid") if self.database.is_sqlite else workflows.c.workflow_uuid
 
     def attribute(self, *path: str) -> sa.ColumnElement[str]:
         """Return an attribute of runs, as an expression."""
@@ -476,4 +487,5 @@ def _row(found: Any) -> Row:  # noqa: ANN401 - a row of SQLAlchemy's
         end=end,
         error=error,
         completed=None if found.completed_at is None else found.completed_at / 1000,
+        tie=found.tie,
     )
