@@ -111,7 +111,7 @@ class Blueprint:
     def _problems(self, draft: Draft, endpoints: Sequence[EndpointSpec], engine: str | None) -> Iterator[ChainError]:
         """Yield all that is wrong: with the tasks, with what they are given, with what they run on."""
         yield from draft.problems
-        templates = TemplateCheck(self.name, self.options, self.source)
+        templates = TemplateCheck(chain=self.name, options=self.options, source=self.source)
         givers: Sequence[EndpointSpec | None] = endpoints or [None]
         for endpoint in givers:
             yield from covered(draft.plan, endpoint)

@@ -2,11 +2,11 @@
 
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from inspect import isfunction
 from typing import Final, Literal, TypeAlias
 
 from ._options import close_coroutines, is_number
+from ._record import record
 from ._targets import Target as FoundTarget
 from .declare import Registry
 from .errors import BadOption, CalledInsteadOfNamed
@@ -19,7 +19,7 @@ Target: TypeAlias = AnyTask | str | Registry
 _DURABLE: Final = ("delay", "priority", "cron")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ChainOptions:
     """The options of a chain."""
 

@@ -1,10 +1,10 @@
 """Whether a chain is given what it needs: by an endpoint, or by whoever starts it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ._chain_options import ChainOptions
 from ._compatible import compatible
+from ._record import record
 from ._text import closest
 from ._wiring import Need
 from .errors import (
@@ -22,7 +22,7 @@ from .spec import EndpointSpec, Source
 
 def covered(plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
     """Yield what is wrong with the inputs of *plan* if *endpoint* starts it; if None does, `start()` does."""
-    yield from _by_hand(plan) if endpoint is None else Coverage(plan, endpoint).problems()
+    yield from _by_hand(plan) if endpoint is None else Coverage(plan=plan, endpoint=endpoint).problems()
 
 
 def _by_hand(plan: Plan) -> Iterator[PlanError]:
@@ -43,7 +43,7 @@ def _not_upstream(need: Need) -> NotUpstream:
     return NotUpstream(task=need.task, producer=need.elsewhere, param=need.param.name)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=False)
 class Coverage:
     """The check of one endpoint against one plan."""
 
@@ -114,7 +114,7 @@ class Coverage:
                     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=False)
 class TemplateCheck:
     """The check of the names that the templates of a chain use (`key=`, `tags=`)."""
 

@@ -4,7 +4,6 @@ Only explicit edges count here: `after=`, `From(...)` and `each=`. Nothing recur
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -84,22 +83,23 @@ def current(spec: TaskSpec) -> TaskSpec:
     return home.current(spec) if isinstance(home, Registry) else spec
 
 
-@dataclass(slots=True)
 class Graph:
     """The tasks of a chain in topological order; all else by the same numbers."""
 
-    order: list[TaskSpec] = field(default_factory=list)
-    """The tasks, each after all it waits for."""
-    readings: list[Reading] = field(default_factory=list)
-    """What each one says of itself."""
-    parents: list[Sequence[TaskSpec | None]] = field(default_factory=list)
-    """What each one waits for, link by link; None where there is no such task."""
-    index: dict[TaskSpec, int] = field(default_factory=dict)
-    """The number of each task."""
-    unsure: set[TaskSpec] = field(default_factory=set)
-    """The tasks about whose upstream something is wrong: of what they seem to lack, nothing is to be said."""
-    problems: list[ChainError] = field(default_factory=list)
-    """What is wrong."""
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.order: list[TaskSpec] = []
+        """The tasks, each after all it waits for."""
+        self.readings: list[Reading] = []
+        """What each one says of itself."""
+        self.parents: list[Sequence[TaskSpec | None]] = []
+        """What each one waits for, link by link; None where there is no such task."""
+        self.index: dict[TaskSpec, int] = {}
+        """The number of each task."""
+        self.unsure: set[TaskSpec] = set()
+        """The tasks about whose upstream something is wrong: of what they seem to lack, nothing is to be said."""
+        self.problems: list[ChainError] = []
+        """What is wrong."""
 
     def named(self, i: int, option: Option, param: str | None = None) -> list[int]:
         """Return the numbers of the tasks that task *i* names in *option*, for `From` in the parameter *param*."""

@@ -4,9 +4,10 @@ That is decided from the function alone: the one that nothing else fills and who
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ._compatible import compatible, item_type
+from ._record import record
 from ._signature import strip_annotated
 from ._text import type_name
 from .errors import PlanError, TypeMismatch, UnknownParameter
@@ -21,7 +22,7 @@ def plain(param: ParamSpec) -> ParamSpec:
     return replace(param, type=annotation, accepts=SUCCEEDED_ONLY, wrapped=False, collects=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(eq=False)
 class FanOutCheck:
     """The check of one task with `each=`."""
 

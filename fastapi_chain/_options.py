@@ -1,7 +1,6 @@
 """The options of `@task`, checked where they are written: a wrong one never gets as far as a run."""
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -24,7 +23,6 @@ Effect: TypeAlias = Literal["safe", "once"]
 
 _EFFECTS: Final[tuple[Effect, ...]] = ("safe", "once")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_RATE: Final = re.compile(r"([1-9][0-9]*)/([smh])")
 _POLICY: Final = "AsyncRetrying(stop=stop_after_attempt(4))"
 
 
@@ -169,10 +167,10 @@ class OptionReader:
     def _rate(self, value: object) -> Rate | None:
         if value is None:
             return None
-        match = _RATE.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
+        count, _, unit = value.partition("/") if isinstance(value, str) else ("", "", "")
+        if unit not in _SECONDS or not count.isascii() or not count.isdecimal() or int(count) == 0:
             raise self._bad("rate", value, "starts per second, minute or hour", 'rate="50/s"')
-        return Rate(count=int(match[1]), seconds=_SECONDS[match[2]])
+        return Rate(count=int(count), seconds=_SECONDS[unit])
 
     def _queue(self, value: object) -> str | None:
         if value is not None and (not isinstance(value, str) or not value):

@@ -5,7 +5,7 @@ that is directly upstream before one further up) or an input of the chain, the d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from inspect import Parameter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from ._compatible import compatible
 from ._conditions import impossible
 from ._graph import Graph, current, reading_of
 from ._items import FanOutCheck, plain
+from ._record import record
 from ._upstream import Upstream
 from .declare import Registry
 from .errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
@@ -56,7 +57,7 @@ class Need(NamedTuple):
     """A task that gives a value of this name, but does not come before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False)
 class InputSpec:
     """A value that a run is given from outside."""
 
@@ -160,12 +161,12 @@ class Wiring:
         spec = self._order[i]
         assert spec.each is not None, "it has an edge that says so"
         found = FanOutCheck(
-            spec,
-            spec.each,
-            self._graph.readings[i].signature.params,
-            self._order[over],
-            self.upstream.outputs[over],
-            lambda name: bool(self.upstream.sources(name, i)),
+            spec=spec,
+            each=spec.each,
+            params=self._graph.readings[i].signature.params,
+            over=self._order[over],
+            given=self.upstream.outputs[over],
+            is_filled=lambda name: bool(self.upstream.sources(name, i)),
         ).find()
         if isinstance(found, ParamSpec):
             return found

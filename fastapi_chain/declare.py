@@ -4,11 +4,10 @@ A decorated function is put down in a registry and comes back as a `Task`. What 
 said here, where the decorator stands; what is wrong with the graph is found when it is planned.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast, overload
 
 from ._options import After, EachOver, Effect, Options
 from ._specs import calling_place, make_spec, refuse_unknown, source_of
@@ -20,9 +19,6 @@ __all__ = ["FanOutDecorator", "Registry", "TaskDecorator", "default_registry", "
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_CELL: Final = re.compile(r"<(stdin|(ipython|python)-input-.*)>|.*[/\\]ipykernel_\d+[/\\][^/\\]*")
-"""The files of what is typed in: each time a cell is run, it is another one."""
 
 
 class TaskDecorator:
@@ -303,9 +299,14 @@ def _same_place(one: TaskSpec, other: TaskSpec) -> bool:
     """Whether two specs are one task read twice: a reloader, `__main__` imported by name, a cell of a notebook."""
     if one.qualname.partition(":")[2] != other.qualname.partition(":")[2]:
         return False
-    if _CELL.fullmatch(one.source.file) and _CELL.fullmatch(other.source.file):
+    if _is_typed_in(one.source.file) and _is_typed_in(other.source.file):
         return True
     return one.source == other.source
+
+
+def _is_typed_in(file: str) -> bool:
+    """Whether this is the file of a cell: each time it is run, it is another one."""
+    return file.startswith(("<stdin", "<ipython-input-", "<python-input-")) or "ipykernel_" in file
 
 
 default_registry = Registry("default")

@@ -5,17 +5,19 @@ shared by all runs. Whatever is wrong is found here, all of it at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from ._graph import Collector
+from ._record import record
 from ._wiring import Fill, InputSpec, Row, Wiring
 from .declare import Registry
 from .errors import ChainError, InvalidChain
 from .spec import Signature, TaskSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False)
 class UndoNode:
     """The compensation of a task: what to call and with what."""
 
@@ -61,7 +63,7 @@ class Node:
         return self.spec.retries + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+@record(eq=False)
 class Plan:
     """A chain, ready to be run."""
 
@@ -77,26 +79,38 @@ class Plan:
     """The place of each task, by name."""
     injects: bool
     """Whether FastAPI gives any of the parameters."""
-    names: tuple[str, ...] = field(init=False)
-    """The names of the tasks, in order."""
-    children: tuple[tuple[int, ...], ...] = field(init=False)
-    """The tasks that wait for each one."""
-    indegrees: tuple[int, ...] = field(init=False)
-    """How many tasks each one waits for."""
-    input_names: tuple[str, ...] = field(init=False)
-    """The names of the inputs, in the order of their slots."""
-    defaults: tuple[object, ...] = field(init=False)
-    """Their defaults."""
-    conditional: bytes = field(init=False)
-    """1 for each task that may be decided not to run although all upstream has succeeded."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple([node.spec.name for node in self.nodes]))
-        object.__setattr__(self, "children", tuple([node.children for node in self.nodes]))
-        object.__setattr__(self, "indegrees", tuple([len(node.parents) for node in self.nodes]))
-        object.__setattr__(self, "conditional", bytes([node.conditional for node in self.nodes]))
-        object.__setattr__(self, "input_names", tuple([item.name for item in self.inputs]))
-        object.__setattr__(self, "defaults", tuple([item.default for item in self.inputs]))
+    # What a run counts in, by the numbers of the tasks.
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tasks, in order."""
+        return tuple([node.spec.name for node in self.nodes])
+
+    @cached_property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """The tasks that wait for each one."""
+        return tuple([node.children for node in self.nodes])
+
+    @cached_property
+    def indegrees(self) -> tuple[int, ...]:
+        """How many tasks each one waits for."""
+        return tuple([len(node.parents) for node in self.nodes])
+
+    @cached_property
+    def conditional(self) -> bytes:
+        """1 for each task that may be decided not to run although all upstream has succeeded."""
+        return bytes([node.conditional for node in self.nodes])
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs, in the order of their slots."""
+        return tuple(item.name for item in self.inputs)
+
+    @cached_property
+    def defaults(self) -> tuple[object, ...]:
+        """Their defaults."""
+        return tuple(item.default for item in self.inputs)
 
     @property
     def required(self) -> tuple[str, ...]:
