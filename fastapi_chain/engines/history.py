@@ -38,12 +38,16 @@ class History:
 
     def end(self, live: LiveRun) -> None:
         """A run has finished."""
-        if live.id not in self._runs:
-            return
-        live.rest()
-        self._finished[live.id] = live
-        if len(self._finished) > self._limit:
-            self._forget_first()
+        run = live.id
+        if run in self._runs:
+            if live.stream is not None:
+                live.rest()
+            finished = self._finished
+            finished[run] = live
+            if len(finished) > self._limit:
+                self._forget_first()
+
+    def _forget_old(self) -> None:
         while self._finished and self._is_old(next(iter(self._finished.values()))):
             self._forget_first()
 
@@ -62,6 +66,7 @@ class History:
 
     def get(self, run: str) -> LiveRun | None:
         """Return the run with that id."""
+        self._forget_old()
         return self._runs.get(run)
 
     def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
@@ -70,6 +75,7 @@ class History:
         Raises:
             ValueError: The cursor is none of ours.
         """
+        self._forget_old()
         before = None if cursor is None else _place(cursor)
         found: list[LiveRun] = []
         for live in reversed(self._runs.values()):
