@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from fastapi_chain._fastapi import input_kinds
 from fastapi_chain._terminal import Line, Span
 from fastapi_chain._text import columns, counted
 from fastapi_chain.chains import Chain, all_chains
@@ -15,7 +16,7 @@ from fastapi_chain.engines.base import Engine
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.errors import ChainError, InvalidChain
 from fastapi_chain.spec import Source
-from fastapi_chain.web.checking import chains_of, check_chains
+from fastapi_chain.web.checking import chains_of, check_chains, endpoints_of
 from fastapi_chain.web.runtime import runtime_of
 
 from .discovery import Found, ImportFailed, find_app
@@ -133,20 +134,22 @@ def look(found: Found) -> Report:
     report = Report(app=found.name, how=found.how)
     runtime = runtime_of(found.app)
     engine: Engine = default_engine if runtime is None else runtime.engine
-    known: set[str] = set()
-    try:
-        with _warnings():
+    introduce(found.app)
+    report.chains += [_look(chain, engine) for chain in every_chain(found.app)]
+    known = {problem.message for problem in report.problems}
+    with _warnings():
+        try:
             check_chains(found.app, engine)
-    except InvalidChain as invalid:
-        whole = invalid.problems
-    else:
-        whole = ()
-    for chain in every_chain(found.app):
-        looked = _look(chain, engine)
-        known.update(problem.message for problem in looked.problems)
-        report.chains.append(looked)
-    report.others += [problem for problem in _problems(whole, None) if problem.message not in known]
+        except InvalidChain as invalid:
+            report.others += [problem for problem in _problems(invalid.problems, None) if problem.message not in known]
     return report
+
+
+def introduce(app: object) -> None:
+    """Tell the endpoints of *app* what only its routes know about them."""
+    for _, endpoint, route in endpoints_of(app):
+        endpoint.kinds = input_kinds(route.dependant)
+        endpoint.route = f"{route.methods[0]} {route.path}"
 
 
 def every_chain(app: object) -> list[Chain]:

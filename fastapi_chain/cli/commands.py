@@ -73,7 +73,8 @@ class Form(StrEnum):
 def run(arguments: list[str] | None = None) -> int:
     """Run the command in *arguments*, those of this process by default; return the exit code."""
     try:
-        return int(app(args=arguments, prog_name="fastapi-chain", standalone_mode=False) or 0)
+        code = int(app(args=arguments, prog_name="fastapi-chain", standalone_mode=False) or 0)
+        sys.stdout.flush()
     except Stop as stop:
         return _ended(str(stop), stop.code)
     except ChainError as error:
@@ -83,13 +84,14 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read the output has seen enough; Python would complain about it at its own end.
         sys.stdout = None
-        return 0
+        return 1
     except Exception as error:
         # An error of typer's about what was typed in; of which module it is depends on the version.
         said = getattr(error, "format_message", None)
         if said is None:
             raise
         return _ended(f"{said()} (fastapi-chain --help says more)", 2)
+    return code
 
 
 def _ended(text: str, code: int) -> int:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from fastapi_chain._mermaid import mermaid
 from fastapi_chain._terminal import Line, Span, boxes, dot, figures, plain, tree
 from fastapi_chain._text import closest, listed
 from fastapi_chain.chains import Chain
-from fastapi_chain.engines.here import default_engine
 from fastapi_chain.errors import InvalidChain
-from fastapi_chain.web.checking import check_chains
 from fastapi_chain.web.definitions import graph_of
 
-from .check import every_chain
+from .check import every_chain, introduce
 from .discovery import Found
 from .output import say, say_text, warn
 from .stopping import Stop
@@ -39,9 +36,7 @@ def chosen(found: Found, name: str | None) -> list[Chain]:
     Raises:
         Stop: There is none.
     """
-    with suppress(InvalidChain):
-        # It also tells the endpoints their routes.
-        check_chains(found.app, default_engine)
+    introduce(found.app)
     chains = every_chain(found.app)
     if name is not None:
         chains = [chain for chain in chains if chain.name == name]

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import IO, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,6 +20,9 @@ _APART: Final = 0.2
 """The shortest time between two looks at a run that is watched, in seconds."""
 
 _PAGE: Final = "/runs/{run_id}"
+
+_FOUND: Final = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
+"""What the app says about a run is something that was found; what it says about the question is not."""
 
 
 class HttpRuns:
@@ -148,11 +152,11 @@ def _refused(base: str, status: int, body: bytes) -> Stop:
         detail, ours = str(problem["detail"]), str(problem.get("type", "")).startswith("urn:fastapi-chain:")
     except (ValueError, LookupError, TypeError, AttributeError):
         detail, ours = "", False
-    if status in {401, 403} and not ours:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN} and not ours:
         return Stop(f"{base} refuses with {status}: give --header 'Authorization: ...'")
     if ours:
-        return Stop(detail, 2 if status >= 500 else 1)  # noqa: PLR2004 - the server's own troubles
-    if status == 404:  # noqa: PLR2004 - not found
+        return Stop(detail, 1 if status in _FOUND else 2)
+    if status == HTTPStatus.NOT_FOUND:
         return Stop(f"{base} has no runs: give the address of fastapi_chain's router, prefix included")
     return Stop(f"{base} answers {status}{f': {detail}' if detail else ''}")
 

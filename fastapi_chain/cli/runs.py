@@ -93,9 +93,8 @@ def _row(item: Document, now: datetime) -> list[Line]:
     run = view_of(item)
     sign, style = SIGNS[run.state]
     took = "" if run.started_at is None else lasted(((run.finished_at or now) - run.started_at).total_seconds())
-    error = item.get("error") or {}
-    said = f"{error.get('title')}: {error.get('detail')}" if error else run.reason or ""
-    text = f"{error['task']}: {said}" if error.get("task") else said
+    failed = [record for record in run.tasks.values() if record.state == "failed" and record.error is not None]
+    text = f"{failed[0].name}: {failed[0].error}" if failed else run.reason or ""
     return [
         (Span(f"{sign} {run.state}", style),),
         (Span(run.id[:_SHORT]),),
