@@ -197,14 +197,20 @@ class Call:
         return self._response.status_code or declared or 200
 
     def _attach(self, background: BackgroundTasks, result: object) -> None:
-        """Have ourselves called when the response is out, before and after the user's background tasks."""
-        first = [BackgroundTask(self._begin)] if self._starter.start_at == "response" else []
-        last = [BackgroundTask(self._close)] if COMMITS_FIRST and self.slot is None else []
-        if isinstance(result, Response) and result.background is not None:
-            # For a response with a background task of its own, FastAPI drops all others.
-            result.background = BackgroundTasks([*first, result.background, *last])
+        """Have ourselves called when the response is out, together with the user's background tasks."""
+        own = result.background if isinstance(result, Response) else None
+        # For a response with a background task of its own, FastAPI drops all others.
+        tasks: list[BackgroundTask] = background.tasks if own is None else [own]
+        if COMMITS_FIRST and self.slot is None:
+            ours = [BackgroundTask(self._accompany, list(tasks))]
+        elif self._starter.start_at == "response":
+            ours = [BackgroundTask(self._begin), *tasks]
         else:
-            background.tasks[:] = [*first, *background.tasks, *last]
+            return
+        if isinstance(result, Response) and own is not None:
+            result.background = BackgroundTasks(ours)
+        else:
+            background.tasks[:] = ours
 
     # --- when it is over, on the loop
 
@@ -245,6 +251,20 @@ class Call:
         if self._task is None and not self._failed:
             self._launch(self.claim())
 
+    async def _accompany(self, tasks: list[BackgroundTask]) -> None:
+        """Run the user's background tasks; where nobody else says so, the request is over after them."""
+        if self._starter.start_at == "response":
+            await self._begin()
+        error: BaseException | None = None
+        try:
+            for task in tasks:
+                await task()
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            await self.end(error)
+
     async def _close(self) -> None:
         """The request is over, and nobody else would wait for its run."""
         run, order = self.verdict(failed=False), self._order
@@ -266,6 +286,9 @@ class Call:
         """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
         if error is not None:
             self._failed = True
+            if self._task is not None and isinstance(error, asyncio.CancelledError):
+                # The server waits no longer, and so neither does a run that has begun with the response.
+                self._task.cancel()
         return self._close() if self.slot is None else _nothing()
 
 
