@@ -17,7 +17,7 @@ from fastapi_chain._unit import Step, Unit
 from fastapi_chain.plan import Node, Plan
 from fastapi_chain.spec import Rate, TaskSpec
 
-from .documents import OutcomeDoc
+from .documents import OutcomeDoc, dump_outcome, load_outcome
 from .names import RUNS
 from .schema import StoredState, StoredUnit
 from .snapshot import Base, dump_base, load_base
@@ -36,6 +36,7 @@ class ChildDoc(TypedDict):
     value: str | None
     values: dict[str, str]
     base: Base
+    own: OutcomeDoc
 
 
 class TaskQueue(TypedDict):
@@ -85,6 +86,8 @@ def child_doc(state: StoredState, unit: Unit, values: dict[str, str]) -> ChildDo
             tasks={name: doc for name, doc in whole["tasks"].items() if name in taken},
             items={name: docs for name, docs in whole["items"].items() if name in taken},
         ),
+        # Its attempts go on counting.
+        own=dump_outcome(unit.ledger, unit.i),
     )
 
 
@@ -92,18 +95,18 @@ def _item_type(node: Node) -> object:
     return next(fill.param.type for fill in node.fills if fill.kind == "item")
 
 
-def child_unit(state: StoredState, step: Step, hop: Hopper, doc: ChildDoc) -> StoredUnit:
+def child_unit(state: StoredState, step: Step, hop: Hopper, doc: ChildDoc) -> Unit:
     """Return what is to be executed, with all that it takes in *state*."""
     load_base(state, doc["base"])
     i, k = step.index, doc["item"]
-    if k is None or doc["value"] is None:
-        return StoredUnit(state, step, hop)
-    # A fan-out of one, as far as this process knows; the item keeps its number.
-    state.fans[i] = Ledger([0.0] * (k + 1), state.epoch)
-    state.values[i] = [MISSING] * (k + 1)
-    value = codec_of(_item_type(state.plan.nodes[i])).load(doc["value"])
-    unit = StoredUnit.of_item(state, step, hop, k, value)
-    assert isinstance(unit, StoredUnit), "made by its class"
+    unit: Unit = StoredUnit(state, step, hop)
+    if k is not None and doc["value"] is not None:
+        # A fan-out of one, as far as this process knows; the item keeps its number.
+        state.fans[i] = Ledger([0.0] * (k + 1), state.epoch)
+        state.values[i] = [MISSING] * (k + 1)
+        value = codec_of(_item_type(state.plan.nodes[i])).load(doc["value"])
+        unit = StoredUnit.of_item(state, step, hop, k, value)
+    load_outcome(unit.ledger, unit.i, doc["own"], name=unit.name, run=state.id)
     return unit
 
 
