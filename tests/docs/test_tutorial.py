@@ -1,6 +1,7 @@
 """Every page of the tutorial does what it says you should see."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -59,3 +60,31 @@ def test_page(page: str, path: str, body: Any, printed: list[str], capsys: pytes
         assert client.post(path, json=body).is_success
     out = capsys.readouterr().out.splitlines()
     assert (out if page == "fan_out" else sorted(out)) == printed
+
+
+def test_watching_runs() -> None:
+    """A run is found by its Location, guarded, and gives its result."""
+    example = load("watching")
+    guarded = {"authorization": "Bearer ann"}
+    with TestClient(example.app) as client:
+        accepted = client.post("/texts?text=one+two+three")
+        assert accepted.headers["location"].startswith("/chains/runs/")
+        assert client.get(accepted.headers["location"]).status_code == 401
+        run = client.get(accepted.headers["location"], headers={**guarded, "prefer": "wait=5"}).json()
+        while not run["done"]:
+            run = client.get(accepted.headers["location"], headers={**guarded, "prefer": "wait=5"}).json()
+        assert (run["chain"], run["state"]) == ("upload", "succeeded")
+        result = client.get(f"{accepted.headers['location']}/result", headers=guarded)
+        assert result.json() == {"count": 3}
+
+
+def test_testing_page() -> None:
+    """The tests that the page shows pass, as a user would run them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(TUTORIAL), "test_tested.py"],
+        cwd=TUTORIAL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
