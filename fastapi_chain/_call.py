@@ -8,8 +8,8 @@ from inspect import Parameter
 from operator import itemgetter
 from typing import Final, TypeAlias
 
+from ._nodes import Fill
 from ._state import MISSING, RunState
-from ._wiring import Fill
 from .context import Progress, TaskContext, TaskLink, running
 from .outcome import Failed, Skipped, Succeeded
 from .spec import OutcomeKind

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from ._chain_options import ChainOptions
 from ._compatible import compatible
+from ._nodes import Need
 from ._record import record
 from ._text import closest
-from ._wiring import Need
 from .errors import (
     AmbiguousProducer,
     ClosedInput,

@@ -9,11 +9,11 @@ from ._call import Call, Slots, make_call, make_injected_call
 from ._gate import Gate, gate_of
 from ._hidden import enter_thread
 from ._inject import compile_injection
+from ._nodes import Fill
 from ._retry import policy_of
 from ._threads import Hopper
 from ._unit import Step
 from ._validate import Check, check_of, exact_type
-from ._wiring import Fill
 from .context import running
 from .errors import TaskTimeout
 from .plan import Plan

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from ._graph import Graph, Reading, current, reading_of
+from ._graph import Graph, current, reading_of
 from .spec import EMPTY, Role, TaskSpec
 
 _FEW = 8
@@ -16,7 +16,10 @@ class Upstream:
         """Number *graph*."""
         self.parents: list[tuple[int, ...]] = [_numbers(parents, graph.index) for parents in graph.parents]
         self.children = _children(self.parents)
-        self.outputs = [output_type(*task) for task in zip(graph.order, graph.readings, strict=True)]
+        self.outputs = [
+            reading.signature.returns if spec.each is None else _results(reading.signature.returns)
+            for spec, reading in zip(graph.order, graph.readings, strict=True)
+        ]
         """The type that each task hands on."""
         self._direct: list[Collection[int]] = [p if len(p) <= _FEW else frozenset(p) for p in self.parents]
         self._producers: dict[str, list[int]] = {}
@@ -33,11 +36,14 @@ class Upstream:
             params = graph.readings[i].signature.params
             if spec.undo is not None:
                 params += reading_of(current(spec.undo)).signature.params
+            direct = self._direct[i]
             for param in params:
-                if param.role is Role.VALUE and param.name in producers:
-                    far = [p for p in producers[param.name] if p < i and p not in self._direct[i]]
-                    if far:
-                        asked.setdefault(i, set()).update(far)
+                known = producers.get(param.name)
+                if known is None or param.role is not Role.VALUE or (len(known) == 1 and known[0] in direct):
+                    continue
+                far = [p for p in known if p < i and p not in direct]
+                if far:
+                    asked.setdefault(i, set()).update(far)
         return asked
 
     def sources(self, name: str, i: int) -> Sequence[int]:
@@ -77,9 +83,8 @@ class Upstream:
 
 def _numbers(parents: Sequence[TaskSpec | None], index: Mapping[TaskSpec, int]) -> tuple[int, ...]:
     """Return the numbers of *parents*, each once."""
-    if len(parents) == 1 and parents[0] is not None:
-        return (index[parents[0]],)
-    return tuple(dict.fromkeys([index[parent] for parent in parents if parent is not None]))
+    numbers = tuple([index[parent] for parent in parents if parent is not None])
+    return numbers if len(set(numbers)) == len(numbers) else tuple(dict.fromkeys(numbers))
 
 
 def _children(parents: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
@@ -91,12 +96,9 @@ def _children(parents: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     return [tuple(below) for below in children]
 
 
-def output_type(spec: TaskSpec, reading: Reading) -> object:
-    """Return the type that a task hands on: for a fan-out the list of its results."""
-    returns = reading.signature.returns
-    if spec.each is None or returns is EMPTY:
-        return returns
-    return list[returns]  # type: ignore[valid-type]  # a type that is known only now
+def _results(returns: object) -> object:
+    """Return the type that a fan-out hands on: the list of its results."""
+    return returns if returns is EMPTY else list[returns]  # type: ignore[valid-type]  # a type that is known only now
 
 
 def reached(parents: Sequence[Sequence[int]], asked: Mapping[int, Iterable[int]]) -> set[tuple[int, int]]:

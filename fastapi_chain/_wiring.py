@@ -5,22 +5,18 @@ that is directly upstream before one further up) or an input of the chain, the d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from inspect import Parameter
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ._compatible import compatible
 from ._conditions import impossible
 from ._graph import Graph, current, reading_of
 from ._items import FanOutCheck, plain
-from ._record import record
+from ._nodes import Fill, FillKind, InputSpec, Need, Node, UndoNode
 from ._upstream import Upstream
 from .declare import Registry
 from .errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
-from .spec import EMPTY, SUCCEEDED_ONLY, ParamSpec, Role, Signature, Source, TaskSpec
-
-FillKind: TypeAlias = Literal["task", "input", "item", "injected", "run", "context", "progress"]
-"""Who gives a parameter its value."""
+from .spec import EMPTY, SUCCEEDED_ONLY, ParamSpec, Role, TaskSpec
 
 _Via: TypeAlias = Literal["task", "fan-out"]
 """How a task's output travels, see `TypeMismatch`."""
@@ -31,64 +27,6 @@ _BY_ROLE: Final[Mapping[Role, FillKind]] = {
     Role.CONTEXT: "context",
     Role.PROGRESS: "progress",
 }
-
-
-class Fill(NamedTuple):
-    """Where one parameter of a task comes from."""
-
-    param: ParamSpec
-    """The parameter."""
-    kind: FillKind
-    """Who gives it."""
-    slot: int = -1
-    """Where in a run's slots it lies: the task's number, or the input's slot."""
-
-
-class Need(NamedTuple):
-    """A parameter that an input fills."""
-
-    param: ParamSpec
-    """The parameter."""
-    task: Source
-    """The task, or undo, that has it."""
-    below: int
-    """The number of that task; of the task that is undone."""
-    elsewhere: Source | None
-    """A task that gives a value of this name, but does not come before."""
-
-
-@record(eq=False)
-class InputSpec:
-    """A value that a run is given from outside."""
-
-    name: str
-    """Its name: a parameter of the endpoint, the chain's `returns=`, or a keyword of `start()`."""
-    slot: int
-    """Where in a run's slots it lies."""
-    default: object = EMPTY
-    """What stands in for it when it is not given; `EMPTY`: it must be given."""
-    needs: list[Need] = field(default_factory=list)
-    """The parameters that take it."""
-
-    @property
-    def required(self) -> bool:
-        """Whether a run cannot start without it."""
-        return self.default is EMPTY
-
-
-class Row(NamedTuple):
-    """The wiring of one task."""
-
-    signature: Signature
-    fills: tuple[Fill, ...]
-    parents: tuple[int, ...]
-    after: tuple[int, ...]
-    """The tasks about which `run_if` speaks."""
-    over: int | None
-    undo: TaskSpec | None
-    undo_fills: tuple[Fill, ...]
-    conditional: bool
-    """Whether it may be decided not to run it although all upstream has succeeded."""
 
 
 class Wiring:
@@ -121,10 +59,9 @@ class Wiring:
             unsure.append(spec in self._graph.unsure or any(unsure[p] for p in parents if p < len(unsure)))
         return unsure
 
-    def wire(self, i: int) -> Row:
+    def wire(self, i: int) -> Node:
         """Find the source of every parameter of task *i*."""
-        spec = self._order[i]
-        signature = self._graph.readings[i].signature
+        spec, signature = self._order[i], self._graph.readings[i].signature
         after = self._after(i)
         over = None if spec.each is None else next(iter(self._graph.named(i, "each")), None)
         item = None if over is None else self._item(i, over)
@@ -135,10 +72,18 @@ class Wiring:
             fill = Fill(item, "item") if item is not None and item.name == param.name else self._fill(i, param)
             if fill is not None:
                 fills.append(fill)
-        conditional = special and self._is_conditional(i, fills, after)
-        undo = None if spec.undo is None else current(spec.undo)
-        undo_fills = () if undo is None else tuple(self._undo(i, undo))
-        return Row(signature, tuple(fills), self.upstream.parents[i], after, over, undo, undo_fills, conditional)
+        return Node(
+            index=i,
+            spec=spec,
+            signature=signature,
+            fills=tuple(fills),
+            parents=self.upstream.parents[i],
+            after=after,
+            over=over,
+            undo=None if spec.undo is None else self._undo(i, current(spec.undo)),
+            children=self.upstream.children[i],
+            conditional=special and self._is_conditional(i, fills, after),
+        )
 
     def _is_conditional(self, i: int, fills: Sequence[Fill], after: Sequence[int]) -> bool:
         """Whether task *i* may have to be left out; report it if it can never run at all."""
@@ -179,7 +124,10 @@ class Wiring:
     def _fill(self, i: int, param: ParamSpec) -> Fill | None:
         """Return where *param* of task *i* comes from; None where there is a problem."""
         if param.role is Role.VALUE:
-            return self._by_name(i, self._order[i], param, self.upstream.sources(param.name, i))
+            sources = self.upstream.sources(param.name, i)
+            if len(sources) == 1 and self.upstream.outputs[sources[0]] is param.type and not param.collects:
+                return Fill(param, "task", sources[0])  # by far the most
+            return self._by_name(i, self._order[i], param, sources)
         if param.role is not Role.REFERENCE:
             return self._given(self._order[i], param)
         producers = self._graph.named(i, "From", param.name)
@@ -259,10 +207,10 @@ class Wiring:
 
     # --- undo
 
-    def _undo(self, i: int, undo: TaskSpec) -> list[Fill]:
+    def _undo(self, i: int, undo: TaskSpec) -> UndoNode:
         """Wire the undo of task *i*, as if it were a task right after it."""
         fills = [self._undo_fill(i, undo, param) for param in reading_of(undo).signature.params]
-        return [fill for fill in fills if fill is not None]
+        return UndoNode(spec=undo, fills=tuple(fill for fill in fills if fill is not None))
 
     def _undo_fill(self, i: int, undo: TaskSpec, param: ParamSpec) -> Fill | None:
         spec = self._order[i]

@@ -5,62 +5,18 @@ shared by all runs. Whatever is wrong is found here, all of it at once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from ._graph import Collector
+from ._nodes import Fill, InputSpec, Node, UndoNode
 from ._record import record
-from ._wiring import Fill, InputSpec, Row, Wiring
+from ._wiring import Wiring
 from .declare import Registry
 from .errors import ChainError, InvalidChain
-from .spec import Signature, TaskSpec
+from .spec import TaskSpec
 
-
-@record(eq=False)
-class UndoNode:
-    """The compensation of a task: what to call and with what."""
-
-    spec: TaskSpec
-    """The function and its options."""
-    fills: tuple[Fill, ...]
-    """Where each parameter comes from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Node:
-    """One task in its place in a plan."""
-
-    index: int
-    """Its place in the topological order, and its slot in a run."""
-    spec: TaskSpec
-    """What was declared."""
-    signature: Signature
-    """What the function takes and returns."""
-    fills: tuple[Fill, ...]
-    """Where each parameter comes from."""
-    parents: tuple[int, ...]
-    """All it waits for."""
-    after: tuple[int, ...]
-    """Those named in `after=`, about which `run_if` speaks."""
-    over: int | None
-    """The task whose items it is called for; None without `each=`."""
-    undo: UndoNode | None
-    """What takes its effect back."""
-    children: tuple[int, ...]
-    """All that wait for it."""
-    conditional: bool
-    """Whether it may be decided not to run it although all upstream has succeeded."""
-
-    @property
-    def name(self) -> str:
-        """The task's name."""
-        return self.spec.name
-
-    @property
-    def max_attempts(self) -> int:
-        """How many attempts it may make, as far as its own options say."""
-        return self.spec.retries + 1
+__all__ = ["Draft", "Node", "Plan", "UndoNode", "draft_plan", "make_plan"]
 
 
 @record(eq=False)
@@ -159,8 +115,7 @@ def draft_plan(chain: str, targets: Sequence[TaskSpec], registries: Sequence[Reg
     """
     graph = Collector(chain, registries).collect(targets)
     wiring = Wiring(graph, registries)
-    children = wiring.upstream.children
-    nodes = tuple([_node(i, spec, wiring.wire(i), children[i]) for i, spec in enumerate(graph.order)])
+    nodes = tuple([wiring.wire(i) for i in range(len(graph.order))])
     plan = Plan(
         chain=chain,
         nodes=nodes,
@@ -182,18 +137,3 @@ def make_plan(chain: str, targets: Sequence[TaskSpec], registries: Sequence[Regi
     if draft.problems:
         raise InvalidChain(chain=chain, problems=draft.problems)
     return draft.plan
-
-
-def _node(i: int, spec: TaskSpec, row: Row, children: tuple[int, ...]) -> Node:
-    return Node(
-        index=i,
-        spec=spec,
-        signature=row.signature,
-        fills=row.fills,
-        parents=row.parents,
-        after=row.after,
-        over=row.over,
-        undo=None if row.undo is None else UndoNode(spec=row.undo, fills=row.undo_fills),
-        children=children,
-        conditional=row.conditional,
-    )
