@@ -148,7 +148,9 @@ def _mishaps(run: Shown, *, full: bool) -> Iterator[Line]:
         yield (Span(record.name, "bad"), Span(f" failed after {counted(tries, 'attempt')}"))
         yield from _traceback(run, record, full=full)
         if record.error is not None:
-            yield (Span("  "), Span(record.error.type, "bad"), Span(f": {record.error.message}"))
+            first, *more = str(record.error).removeprefix(record.error.type).splitlines() or [""]
+            yield (Span("  "), Span(record.error.type, "bad"), Span(first))
+            yield from ((Span(f"    {line}"),) for line in more)
         behind = [r.name for r in run.tasks.values() if r.skip_reason == f"{_BEHIND}{record.name}"]
         if behind:
             yield (Span(f"  skipped because of it: {listed(behind)}", "dim"),)

@@ -23,8 +23,9 @@ def main() -> NoReturn:
     try:
         commands = import_module(f"{__name__}.commands")
     except ModuleNotFoundError as missing:
-        if missing.name not in _NEEDED:
+        package = (missing.name or "").partition(".")[0]
+        if package not in _NEEDED:
             raise
-        sys.stderr.write(f"fastapi-chain: error: {missing.name} is not installed: pip install 'fastapi-chain[cli]'\n")
+        sys.stderr.write(f"fastapi-chain: error: {package} is not installed: pip install 'fastapi-chain[cli]'\n")
         sys.exit(2)
     sys.exit(commands.run())

@@ -265,3 +265,9 @@ def run_here(
 def worker(app: App = None) -> int:
     """Run what waits in the database of the app's engine, without a server, until Ctrl-C."""
     return _done(work(find_app(app)))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def typecheck(context: typer.Context) -> int:
+    """Check the chains with pyright, ty or pyrefly, as the mypy plugin does."""
+    return 2

@@ -108,6 +108,11 @@ class Cli:
         )
         return Result(done.returncode, done.stdout, done.stderr)
 
+    def python(self, *arguments: str) -> str:
+        """Run a script of the folder; return what it has printed."""
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, check=True).stdout
+
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start a command that goes on until it is told to stop."""
         command = [sys.executable, "-m", "fastapi_chain", *arguments]

@@ -1,0 +1,112 @@
+"""The runs of a durable engine: `runs`, `show`, `retry`, `cancel` right from its database, and `worker`."""
+
+import signal
+
+import pytest
+
+from tests.cli.conftest import Cli
+
+APP = """
+import asyncio
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi_chain import chain, install, task
+
+app = FastAPI()
+install(app, engine="sqlite:///chains.db", worker=False)
+
+
+@task
+async def charge(order: str) -> str:
+    if order == "bad" and not Path("mended").exists():
+        raise PermissionError("declined")
+    return order
+
+
+@task(after=[charge])
+async def receipt(charge: str) -> str:
+    return charge
+
+
+checkout = chain(receipt, name="checkout", tags={"order": "{order}"})
+
+
+async def enqueue() -> None:
+    from fastapi_chain._lifespan import lifespan
+
+    async with lifespan(app):
+        for order in ("pen", "bad", "ink"):
+            print((await checkout.start(order=order)).id)
+
+
+if __name__ == "__main__":
+    asyncio.run(enqueue())
+"""
+
+
+def test_a_database(cli: Cli) -> None:
+    """Runs wait until a worker comes; they are listed, shown, cancelled and retried without any server."""
+    cli.write("main.py", APP)
+    good, bad, unwanted = cli.python("main.py").split()
+    listed = cli.process("runs", "--json", "--tag", "order:pen").json
+    assert [(item["id"], item["state"]) for item in listed["items"]] == [(good, "queued")]
+    assert cli.process("cancel", unwanted[:12]).out == f"checkout {unwanted[:12]} is cancelled\n"
+    worker = cli.start("worker")
+    assert worker.stderr is not None
+    assert worker.stderr.readline() == "fastapi-chain: worker of 1 chain of main:app on sqlite; Ctrl-C ends it\n"
+    assert cli.process("show", good, "--watch").code == 0
+    failed = cli.process("show", bad[:12], "--watch")
+    assert failed.code == 1
+    assert "  PermissionError: declined" in failed.lines
+    cli.write("mended", "")
+    assert cli.process("retry", bad).out == f"checkout {bad[:12]} runs again, from failed\n"
+    assert cli.process("show", bad, "--watch", "--json").json["state"] == "succeeded"
+    again = cli.process("cancel", bad)
+    assert (again.code, again.out) == (1, "")
+    assert again.err.startswith(f"fastapi-chain: error: Run '{bad}' has already succeeded")
+    assert cli.process("show", "0" * 32).err == f"fastapi-chain: error: there is no run '{'0' * 32}'\n"
+    assert cli.process("runs", "--cursor", "nonsense").err == "fastapi-chain: error: --cursor 'nonsense' is none\n"
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=30)
+    assert (worker.returncode, out) == (0, "")
+    assert "declined" in err
+
+
+@pytest.mark.parametrize(
+    ("install", "command"),
+    [
+        ("", "runs"),  # no `install` at all
+        ("install(app)", "runs"),  # the memory engine
+        ("install(app)", "worker"),
+    ],
+)
+def test_no_database(cli: Cli, install: str, command: str) -> None:
+    """Without a durable engine, only the app itself knows its runs; exit code 2."""
+    cli.write(
+        "main.py", f"from fastapi import FastAPI\nfrom fastapi_chain import install\n\napp = FastAPI()\n{install}\n"
+    )
+    result = cli(command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "fastapi-chain: error: main:app keeps its runs in memory, where only the app itself finds them: "
+        'give --url http://127.0.0.1:8000, or install(app, engine="sqlite:///chains.db")\n'
+    )
+
+
+def test_a_database_that_does_not_answer(cli: Cli) -> None:
+    """What keeps a database from being opened is told in one line; exit code 2, for a worker too."""
+    cli.write(
+        "main.py",
+        """
+        from fastapi import FastAPI
+        from fastapi_chain import install
+
+        app = FastAPI()
+        install(app, engine="sqlite:////no/such/folder/chains.db")
+        """,
+    )
+    for command in ("runs", "worker"):
+        result = cli.process(command)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.splitlines()[-1].startswith("fastapi-chain: error: Engine 'sqlite")
