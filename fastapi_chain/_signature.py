@@ -121,15 +121,15 @@ def resolved_signature(fn: Callable[..., object], namespace: Mapping[str, object
         fn: What will be called.
         namespace: The names around it that are not its module's, see `local_names`.
     """
-    target = underlying(fn)
-    params = {getattr(param, "__name__", ""): param for param in getattr(target, "__type_params__", ())}
-    scope = _Scope(getattr(target, "__globals__", {}), {**namespace, **params})
     signature = _raw_signature(fn)
-    changed = [
-        p.replace(annotation=new) if (new := scope.resolve(p.annotation)) is not p.annotation else p
-        for p in signature.parameters.values()
-    ]
-    return signature.replace(parameters=changed, return_annotation=scope.resolve(signature.return_annotation))
+    written = (*(param.annotation for param in signature.parameters.values()), signature.return_annotation)
+    if not any(map(_has_reference, written)):
+        return signature
+    target = underlying(fn)
+    generic = {getattr(param, "__name__", ""): param for param in getattr(target, "__type_params__", ())}
+    scope = _Scope(getattr(target, "__globals__", {}), {**namespace, **generic})
+    params = [p.replace(annotation=scope.resolve(p.annotation)) for p in signature.parameters.values()]
+    return signature.replace(parameters=params, return_annotation=scope.resolve(signature.return_annotation))
 
 
 def _raw_signature(fn: Callable[..., object]) -> inspect.Signature:
@@ -232,6 +232,8 @@ def _has_reference(annotation: object) -> bool:
 
 def strip_annotated(annotation: object) -> tuple[object, tuple[object, ...]]:
     """Split *annotation* into the type and all metadata, through nested `Annotated` and `type` aliases."""
+    if isinstance(annotation, type):  # nearly all there are
+        return annotation, ()
     metadata: tuple[object, ...] = ()
     while True:
         origin = get_origin(annotation)
@@ -327,8 +329,10 @@ def _param(parameter: inspect.Parameter) -> ParamSpec:
 
 def _role(plain: object) -> Role:
     """Return the role of a parameter by its type: `Run`, `TaskContext`, `Progress`, or one of them and None."""
-    members = [member for member in _members(plain) if member is not types.NoneType]
-    only = members[0] if len(members) == 1 else None
+    only: object = plain
+    if not isinstance(plain, type):
+        members = [member for member in _members(plain) if member is not types.NoneType]
+        only = members[0] if len(members) == 1 else None
     return next((role for cls, role in _SPECIAL if only is cls), Role.VALUE)
 
 
@@ -356,6 +360,8 @@ class _Tolerance(NamedTuple):
 
 def _tolerance(annotation: object) -> _Tolerance:
     """Read `Outcome[T]`, `Failed`, `list[Outcome[T]]` and the like."""
+    if isinstance(annotation, type) and _outcome(annotation) is None:
+        return _Tolerance(annotation)
     if get_origin(annotation) is list:
         item = _tolerance(strip_annotated(get_args(annotation)[0])[0])
         if item.wrapped:
@@ -371,7 +377,7 @@ def _tolerance(annotation: object) -> _Tolerance:
 
 
 def _outcome(member: object) -> OutcomeKind | None:
-    cls = get_origin(member) or member
+    cls = member if isinstance(member, type) else get_origin(member)
     return next((kind for known, kind in _OUTCOMES if cls is known), None)
 
 
