@@ -21,7 +21,7 @@ _CONFIG: Final = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", se
 _PLAIN: Final = (str, int, float, bool, types.NoneType)
 
 
-class Unstorable(Exception):  # noqa: N818 - a signal: whoever knows the task makes an error of it
+class Unstorable(Exception):
     """The value cannot be stored, or would not come back as it was."""
 
     def __init__(self, type_: object, reason: str, where: str = "result") -> None:

@@ -59,4 +59,3 @@ def serve(url: str, path: str, port: int, worker: bool) -> None:  # noqa: FBT001
     """Serve the app until killed."""
     app = make_app(url, path, worker=worker)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")
-

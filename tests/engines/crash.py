@@ -52,7 +52,9 @@ def random_chain(seed: int, trace: Trace) -> Chain:
     """Return the chain of a graph; tasks are `def` and `async`, and one fails at its first attempt."""
     registry = Registry(f"crash{seed}")
     for place, (name, takes) in enumerate(graph(seed).items()):
-        registry.task(after=takes, retries=1, backoff=0.01)(_task(name, takes, trace, sync=place % 3 == 1, flaky=place == 2))
+        registry.task(after=takes, retries=1, backoff=0.01)(
+            _task(name, takes, trace, sync=place % 3 == 1, flaky=place == 2)
+        )
     last = registry.tasks[list(graph(seed))[-1]]
 
     async def spread(**given: int) -> list[int]:
@@ -84,12 +86,20 @@ def _task(name: str, takes: list[str], trace: Trace, *, sync: bool, flaky: bool)
     total = " + ".join(["1", *takes])
     wait = "sleep(pause())" if sync else "await asyncio.sleep(pause())"
     text = f"{'' if sync else 'async '}def {name}({parameters}) -> int:\n begin(ctx)\n {wait}\n return {total}"
-    space: dict[str, Any] = {"begin": begin, "pause": pause, "sleep": time.sleep, "asyncio": asyncio, "TaskContext": TaskContext}
+    space: dict[str, Any] = {
+        "begin": begin,
+        "pause": pause,
+        "sleep": time.sleep,
+        "asyncio": asyncio,
+        "TaskContext": TaskContext,
+    }
     exec(text, space)
     return space[name]
 
 
-def engine_of(url: str, seeds: list[int], path: str, *, worker: bool, **options: Any) -> tuple[DurableEngine, list[Chain]]:
+def engine_of(
+    url: str, seeds: list[int], path: str, *, worker: bool, **options: Any
+) -> tuple[DurableEngine, list[Chain]]:
     chains = [random_chain(seed, Trace(path)) for seed in seeds]
     plans = {one.name: one.plan for one in chains}
     return DurableEngine(url, plans=plans.get, worker=worker, **options), chains

@@ -81,7 +81,9 @@ class DurableKit:
         self._new_url = new_url
         self.engine: DurableEngine
 
-    def _engine(self, *, max_running: int | None = None, sinks: tuple[Sink, ...] = (), threads: int = 16) -> DurableEngine:
+    def _engine(
+        self, *, max_running: int | None = None, sinks: tuple[Sink, ...] = (), threads: int = 16
+    ) -> DurableEngine:
         engine = DurableEngine(self._new_url(), pool=ThreadPool(threads), max_running=max_running, sinks=sinks)
         engine.heed = ()
         return engine

@@ -44,11 +44,15 @@ def repeated(url: str, trace: Trace) -> list[tuple[str, str]]:
     engine = database.connect(patient=True, size=1)
     with engine.connect() as connection:
         rows = connection.execute(
-            sa.text(f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {'' if database.is_sqlite else 'dbos.'}operation_outputs")
+            sa.text(
+                f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {'' if database.is_sqlite else 'dbos.'}operation_outputs"
+            )
         ).all()
     engine.dispose()
     kept = {(row[0], row[1]): row[2] / 1000 for row in rows}
-    begun = [(moment, (run, task)) for moment, _, what, *words in trace.lines() if what == "begin" for run, task in [words]]
+    begun = [
+        (moment, (run, task)) for moment, _, what, *words in trace.lines() if what == "begin" for run, task in [words]
+    ]
     return [call for moment, call in begun if moment > kept.get(call, moment) + 0.005]
 
 

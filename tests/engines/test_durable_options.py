@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from fastapi_chain import QueueFull, Registry, Run, chain
 from fastapi_chain.engines.base import RunRequest
-from fastapi_chain.engines.durable.backend import DurableRun
 from fastapi_chain.engines.durable.cron import Crons
 from fastapi_chain.engines.durable.database import Database, keys, workflows
-from fastapi_chain.engines.durable.engine import DurableEngine, backend_of
+from fastapi_chain.engines.durable.engine import DurableEngine
+from fastapi_chain.engines.durable.looking import Looking
 from fastapi_chain.errors import EngineError
 from tests.engines.kit import Log
 from tests.engines.opened import opened, until
@@ -40,7 +40,7 @@ def asked(engine: DurableEngine, ours: Any, key: str | None = None) -> Run:
 
 
 def rows(engine: DurableEngine) -> list[tuple[str, str]]:
-    with engine.store.engine.connect() as connection:
+    with engine.link.engine.connect() as connection:
         query = sa.select(workflows.c.status, workflows.c.queue_name).order_by(workflows.c.created_at)
         return [(status, (queue or "").partition("/")[0]) for status, queue in connection.execute(query)]
 
@@ -75,7 +75,7 @@ def test_one_run_per_key(url: str):
             unheld = asked(one, ours, "unheld")
             one.drop(unheld)
             await one.idle()
-            with one.store.engine.connect() as connection:
+            with one.link.engine.connect() as connection:
                 assert list(connection.execute(sa.select(keys.c.key)).scalars()) == ["k"]
             assert seen == [0]
 
@@ -222,7 +222,7 @@ def test_a_chain_starts_by_itself(url: str):
             await until(lambda: len(seen) >= 1)
             times.clear()
             await asyncio.sleep(0.3)
-            with one.store.engine.connect() as connection:
+            with one.link.engine.connect() as connection:
                 made = list(connection.execute(sa.select(keys.c.key, keys.c.takers)))
         assert len(made) == len({key for key, _ in made})
         assert all(key.startswith("cron ") for key, _ in made)
@@ -244,8 +244,8 @@ def test_what_a_dead_process_held(url: str):
             assert {run.state for run in (sure, unsure, late, alone)} == {"queued"}
             assert await web.find(alone.id) is not None
             # It looks dead to the others: it says so itself, as a clean end does.
-            web._keeper.let_go([web.process])
-            seen_so = await web.look_soon(unsure.id)
+            web.keeper.let_go([web.process])
+            seen_so = await web._desk.look_soon(unsure.id)
             assert seen_so is not None
             assert (seen_so.state, seen_so.reason) == ("failed", "unconfirmed")
             await web.start(late)
@@ -275,9 +275,9 @@ def test_old_runs_are_deleted(url: str):
             runs = [await ours.run(n=i) for i in range(4)]
             await runs[0].retry("start")
             await runs[0].wait(20)
-            engine._keeper._tidy()
-            engine._keeper._tidy()
-            kept = [run for run in runs if (await asyncio.to_thread(engine.store.row, run.id)) is not None]
+            engine.keeper._tidy()
+            engine.keeper._tidy()
+            kept = [run for run in runs if (await asyncio.to_thread(Looking(engine.link).row, run.id)) is not None]
             assert len(kept) == 2
             assert runs[0] in kept
 
@@ -343,7 +343,7 @@ def test_a_queue_waits_for_its_workers(url: str):
     async def main() -> None:
         async with opened(url, ours) as engine:
             first, second = await ours.start(n=0), await ours.start(n=2)
-            await until(lambda: len(engine._active) == 2)
+            await until(lambda: len(engine.runner._active) == 2)
             await asyncio.sleep(0.3)
             assert seen == []
             await second.cancel()
@@ -358,7 +358,7 @@ def test_a_queue_waits_for_its_workers(url: str):
             await until(lambda: 3 in seen)
             await third.cancel()
             await third.wait(20)
-            await until(lambda: not engine._calls)
+            await until(lambda: not engine.runner._calls)
             fourth = await ours.start(n=4)
             await until(lambda: 4 in seen)
         async with opened(url, ours, queues=["gpu"]) as engine:
@@ -383,11 +383,10 @@ def test_a_queue_whose_workers_lack_the_code(url: str):
 
     async def main() -> None:
         async with opened(url, ours, queues=["gpu"]) as engine:
-            known = engine._schema_of
-            engine._schema_of = lambda name: None if engine._active else known(name)  # type: ignore[method-assign]
+            known = engine.plans.of
+            engine.plans.of = lambda name: None if engine.runner._active else known(name)  # type: ignore[method-assign]
             run = await ours.run()
             assert run.state == "failed"
             assert str(run.errors["special"]).startswith("Task 'special' did not come to its end: error.")
-            assert isinstance(backend_of(run), DurableRun)
 
     asyncio.run(main())

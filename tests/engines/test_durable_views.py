@@ -18,6 +18,7 @@ from fastapi_chain import (
 )
 from fastapi_chain.engines.base import Answer, RunFilter
 from fastapi_chain.engines.durable.keys import AGE
+from fastapi_chain.engines.durable.looking import Looking
 from fastapi_chain.events import TaskProgressed
 from tests.engines.kit import Log, states
 from tests.engines.opened import opened, until
@@ -60,7 +61,12 @@ def test_another_process_sees_how_a_run_stands(url: str):
             assert (seen.state, seen.tags, seen.done) == ("running", {"kind": "test"}, False)
             assert seen.started_at is not None
             assert seen.outputs == {"numbers": [1, 2]}
-            assert states(seen) | {"shaky": ""} == {"numbers": "succeeded", "item": "running", "shaky": "", "last": "pending"}
+            assert states(seen) | {"shaky": ""} == {
+                "numbers": "succeeded",
+                "item": "running",
+                "shaky": "",
+                "last": "pending",
+            }
             assert (seen.tasks["item[0]"].state, seen.tasks["item[1]"].state) == ("succeeded", "pending")
             assert seen.tasks["shaky"].progress is not None
             assert str(seen.tasks["shaky"].attempts[0].error) == "ConnectionError: no answer"
@@ -143,7 +149,7 @@ def test_a_run_is_followed_where_it_runs(url: str):
     async def main() -> None:
         async with opened(url, ours) as engine:
             run = await ours.start()
-            await until(lambda: bool(engine._active))
+            await until(lambda: bool(engine.runner._active))
             told = Log()
 
             async def follow() -> None:
@@ -198,7 +204,7 @@ def test_what_one_may_do_with_a_run(url: str):
                 await run.cancel()
             held = await ours.start()
             await held.wait()
-            other.store.forget([held.id])
+            Looking(other.link).forget([held.id])
             with pytest.raises(RunFinished):
                 await held.cancel()
             with pytest.raises(RunNotFinished):
@@ -288,12 +294,11 @@ def test_the_answers_to_requests_are_known_to_all_processes(url: str):
             assert await one.keys.claim("c", "free", "p") is None
             await one.keys.free("c", "free")
             assert await two.keys.claim("c", "free", "p") is None
-            with one.store.engine.begin() as connection:
+            with one.link.engine.begin() as connection:
                 connection.execute(sa.text(f"UPDATE fastapi_chain_answers SET at = at - {2 * AGE} WHERE key = 'k'"))
             await two.keys.keep("c", "free", Answer(status=200, headers=(), body=b""))
             assert await two.keys.claim("c", "k", "again") is None
         async with opened(url, here=False, worker=False) as three:
             assert await three.keys.claim("c", "k", "third") is None
-
 
     asyncio.run(main())

@@ -70,7 +70,13 @@ def wait_for(condition: Any, what: str, seconds: float = 50) -> None:
 def _serve() -> None:
     # Whoever ends is gone at once, and leaves no zombie that looks alive.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    for module in ("fastapi", "fastapi_chain.engines.durable.engine", "fastapi_chain.web.runtime", "uvicorn", "psycopg"):
+    for module in (
+        "fastapi",
+        "fastapi_chain.engines.durable.engine",
+        "fastapi_chain.web.runtime",
+        "uvicorn",
+        "psycopg",
+    ):
         importlib.import_module(module)
     for line in sys.stdin:
         command = json.loads(line)

@@ -188,7 +188,9 @@ def client_of(engine: sa.Engine) -> DBOSClient:
     )
 
 
-def register(client: DBOSClient, queue: str, *, at_once: int | None, together: int | None = None, rate: Rate | None = None) -> None:
+def register(
+    client: DBOSClient, queue: str, *, at_once: int | None, together: int | None = None, rate: Rate | None = None
+) -> None:
     """Make sure that *queue* is there.
 
     Args:

@@ -6,7 +6,7 @@ read again when somebody looks and the last look is a moment old.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -17,11 +17,12 @@ from fastapi_chain._replay import replay
 from fastapi_chain._stream import Stream
 from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
 from fastapi_chain.events import Event
-from fastapi_chain.outcome import RunState as StateName, TaskRecord
+from fastapi_chain.outcome import RunState as StateName
+from fastapi_chain.outcome import TaskRecord
 
 from .execution import Execution
 from .schema import StoredState
-from .store import Order
+from .stored import Order
 
 FRESH: Final = 0.25
 """Seconds for which what the database has said is good enough."""
@@ -56,7 +57,7 @@ class Home(Protocol):
     async def cancel(self, run: str) -> str | None:
         """Order it to end; return its state if it has ended already."""
 
-    async def reopen(self, state: StoredState, past: list[Event]) -> bool:
+    async def reopen(self, state: StoredState, past: Sequence[Event]) -> bool:
         """Let it begin again as *state* says, after the events *past*; return whether it had finished."""
 
 
@@ -105,10 +106,17 @@ class DurableRun:
         if state is not None and not self.local:
             self._state = state
 
-    def become(self, run: str) -> None:
-        """Be the run *run*, which has the same key and came first."""
+    def settle(self, run: str) -> None:
+        """It is stored, as *run*: another one if that has its key and came first."""
+        self.stored = True
         if run != self.id:
-            self.id, self.local = run, False
+            self.id = run
+            self.away()
+
+    def away(self) -> None:
+        """From now on, the database knows it better than this process: unless it has begun here meanwhile."""
+        if self.execution is None and self._state.finished is None:
+            self.local = False
             self._seen = 0.0
 
     # --- it runs here
@@ -118,8 +126,7 @@ class DurableRun:
         self.execution, self.local, self.stored = execution, True, True
         self._state = execution.state
         self.performer = asyncio.current_task()
-        if self.stream is not None:
-            self.stream = None
+        self.stream = None
 
     def detach(self, *, ended: bool) -> None:
         """It does not run here any more: it has *ended*, or others go on with it."""
@@ -213,7 +220,7 @@ class DurableRun:
         """Start nothing."""
         self.discarded = True
 
-    async def wait(self, timeout: float | None) -> None:  # noqa: ASYNC109 - part of the public contract
+    async def wait(self, timeout: float | None) -> None:
         """Return when the run has finished, and its end is stored."""
         async with asyncio.timeout(timeout):
             looks = iter(_LOOKS)

@@ -30,4 +30,3 @@ class Crons:
             if due > self._since:
                 self._start(plan, f"cron {due.isoformat()}")
         self._since = now
-

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fastapi_chain.errors import EngineError, EngineUnavailable
 
@@ -101,7 +102,9 @@ workflows = sa.Table(
 )
 """DBOS's table of runs; here and below, the columns that we look at."""
 
-inputs = sa.Table("workflow_input", _theirs, sa.Column("workflow_uuid", sa.Text, primary_key=True), sa.Column("inputs", sa.Text))
+inputs = sa.Table(
+    "workflow_input", _theirs, sa.Column("workflow_uuid", sa.Text, primary_key=True), sa.Column("inputs", sa.Text)
+)
 
 outputs = sa.Table(
     "workflow_output",
@@ -223,7 +226,12 @@ class _SqliteSetup:
     def __call__(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
         # A transaction that reads first and then writes would fail as soon as another one writes in between.
         connection.isolation_level = "IMMEDIATE"
-        for pragma in (f"busy_timeout={int(self._waits * 1000)}", "foreign_keys=ON", "journal_mode=WAL", "synchronous=NORMAL"):
+        for pragma in (
+            f"busy_timeout={int(self._waits * 1000)}",
+            "foreign_keys=ON",
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+        ):
             connection.execute(f"PRAGMA {pragma}")
         if sqlite3.sqlite_version_info < _SQLITE_WITH_CLOCK:
             # DBOS goes by the version of Python, but an older SQLite answers NULL.

@@ -132,7 +132,9 @@ def has_value(doc: OutcomeDoc) -> bool:
 
 
 def _attempt_doc(attempt: Attempt) -> AttemptDoc:
-    doc = AttemptDoc(n=attempt.n, state=attempt.state, start=attempt.started_at.timestamp(), end=_stamp(attempt.finished_at))
+    doc = AttemptDoc(
+        n=attempt.n, state=attempt.state, start=attempt.started_at.timestamp(), end=_stamp(attempt.finished_at)
+    )
     if attempt.error is not None:
         doc["error"] = [attempt.error.type, attempt.error.message]
     if attempt.backoff is not None:

@@ -19,9 +19,9 @@ from fastapi_chain._replay import replay
 from fastapi_chain._state import MISSING
 from fastapi_chain._threads import Hopper
 from fastapi_chain._undo import undo
+from fastapi_chain._unit import Unit
 from fastapi_chain.errors import DeadlineExceeded, EngineError, RunError, UnserializableOutput
 from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSucceeded
-from fastapi_chain._unit import Unit
 from fastapi_chain.execute import execute
 from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.run import RunBackend
@@ -94,7 +94,6 @@ class Execution:
         self,
         home: Home,
         state: StoredState,
-        *,
         names: list[str],
         values: dict[str, str],
         deadline: float | None,
@@ -379,7 +378,7 @@ class Execution:
         unit.begin()
         unit.fail(
             RunError(
-                what=f"Task {unit.name!r} had begun when its process died; it has effect=\"once\", so it is not started again by itself.",
+                what=f'Task {unit.name!r} had begun when its process died; it has effect="once", so it is not started again by itself.',
                 rows=(("declared at", source.at),),
                 fixes=("find out whether it has taken effect, then: await run.retry()",),
             )

@@ -16,8 +16,10 @@ import sqlalchemy as sa
 from fastapi_chain.errors import EngineUnavailable
 
 from .database import processes, workflows
+from .link import Link
+from .looking import Looking
 from .names import HELD, RUN, RUNS, TASK, here, holder_of
-from .store import FINISHED, Store
+from .stored import FINISHED
 
 TIME_TO_LIVE: Final = 15.0
 """Seconds after its last heartbeat from which on a process counts as dead."""
@@ -39,7 +41,7 @@ class Keeper:
 
     def __init__(
         self,
-        store: Store,
+        link: Link,
         process: str,
         *,
         works: bool,
@@ -50,14 +52,14 @@ class Keeper:
         """Prepare to keep *process*.
 
         Args:
-            store: The runs.
+            link: The database.
             process: The name of this process.
             works: Whether runs run in this process.
             chores: What else is to be done at each beat.
             history: How many finished runs are kept.
             time_to_live: Seconds after which a silent process counts as dead.
         """
-        self._store = store
+        self._link = link
         self._process = process
         self._works = works
         self._chores = tuple(chores)
@@ -84,7 +86,7 @@ class Keeper:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
-        with self._store.database.reached(), self._store.engine.begin() as connection:
+        with self._link.writing() as connection:
             connection.execute(sa.delete(processes).where(processes.c.id == self._process))
         self.let_go([self._process])
 
@@ -95,10 +97,10 @@ class Keeper:
             try:
                 self._tick()
             except EngineUnavailable as error:
-                _log.warning("engine %s does not answer: %s", self._store.database.shown, error.reason)
+                _log.warning("engine %s does not answer: %s", self._link.database.shown, error.reason)
             except Exception:
                 # Whatever it is, the next beat must come.
-                _log.exception("the keeper of engine %s met an error", self._store.database.shown)
+                _log.exception("the keeper of engine %s met an error", self._link.database.shown)
 
     def _tick(self) -> None:
         for chore in self._chores:
@@ -110,8 +112,8 @@ class Keeper:
     def beat(self) -> None:
         """Be alive."""
         self._beaten = time.monotonic()
-        clock = self._store.database.clock
-        with self._store.database.reached(), self._store.engine.begin() as connection:
+        clock = self._link.database.clock
+        with self._link.writing() as connection:
             values = {"place": self._place, "pid": os.getpid(), "seen": clock}
             known = connection.execute(sa.update(processes).where(processes.c.id == self._process).values(values))
             if not known.rowcount:
@@ -130,13 +132,15 @@ class Keeper:
         """Return the processes that have runs and do not live."""
         active = sa.and_(workflows.c.name.in_((RUN, TASK)), workflows.c.status == "PENDING")
         held = sa.and_(workflows.c.status == "ENQUEUED", workflows.c.queue_name.startswith(HELD))
-        with self._store.database.reached(), self._store.engine.connect() as connection:
+        with self._link.reading() as connection:
             owners = set(connection.execute(sa.select(workflows.c.executor_id).where(active).distinct()).scalars())
             queues = connection.execute(sa.select(workflows.c.queue_name).where(held).distinct()).scalars()
             owners |= {holder_of(queue).process for queue in queues}
-            now = connection.execute(sa.select(self._store.database.clock)).scalar_one()
+            now = connection.execute(sa.select(self._link.database.clock)).scalar_one()
             alive = {row.id: row for row in connection.execute(sa.select(processes))}
-        return sorted(owner for owner in owners - {self._process} if owner and self._is_dead(alive.get(owner), float(now)))
+        return sorted(
+            owner for owner in owners - {self._process} if owner and self._is_dead(alive.get(owner), float(now))
+        )
 
     def _is_dead(self, found: "sa.Row[tuple[str, str, int, float]] | None", now: float) -> bool:
         if found is None or now - found.seen > self._time_to_live:
@@ -149,10 +153,14 @@ class Keeper:
         Of these, what was sure begins, and what was not ends as `unconfirmed`. Two who do it at once do no harm: whoever comes second
         finds nothing.
         """
-        with self._store.database.reached(), self._store.engine.begin() as connection:
+        with self._link.writing() as connection:
             connection.execute(
                 sa.update(workflows)
-                .where(workflows.c.status == "PENDING", workflows.c.executor_id.in_(dead), workflows.c.name.in_((RUN, TASK)))
+                .where(
+                    workflows.c.status == "PENDING",
+                    workflows.c.executor_id.in_(dead),
+                    workflows.c.name.in_((RUN, TASK)),
+                )
                 .values(
                     status="ENQUEUED",
                     # Without its owner, no checkpoint of a process that was only asleep is taken any more.
@@ -167,7 +175,11 @@ class Keeper:
             for queue in set(connection.execute(held).scalars()):
                 holder = holder_of(queue)
                 if holder.process in dead:
-                    values = {"queue_name": RUNS} if holder.sure else {"status": "CANCELLED", "completed_at": self._store.now_ms}
+                    values = (
+                        {"queue_name": RUNS}
+                        if holder.sure
+                        else {"status": "CANCELLED", "completed_at": self._link.now_ms}
+                    )
                     connection.execute(
                         sa.update(workflows)
                         .where(workflows.c.queue_name == queue, workflows.c.status == "ENQUEUED")
@@ -183,9 +195,9 @@ class Keeper:
             .offset(self._history)
             .limit(1000)
         )
-        with self._store.database.reached(), self._store.engine.connect() as connection:
+        with self._link.reading() as connection:
             old = list(connection.execute(finished).scalars())
-        self._store.forget(old)
+        Looking(self._link).forget(old)
 
 
 def _runs(pid: int) -> bool:

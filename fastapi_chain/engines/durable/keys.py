@@ -2,49 +2,42 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from fastapi_chain.engines.base import Answer, Kept
 
 from .database import answers, processes
-from .store import Store
+from .link import Link
 
 AGE: Final = 24 * 3600.0
 """Seconds for which an answer is kept at least."""
-
-Blocking = Callable[..., Awaitable[Any]]
-"""Calls a function in a thread."""
 
 
 class DurableKeys:
     """A `KeyStore` in a database."""
 
-    def __init__(self, store: Store, blocking: Blocking) -> None:
-        """Keep keys in the database of *store*; *blocking* waits for it."""
-        self._store = store
-        self._blocking = blocking
+    def __init__(self, link: Link) -> None:
+        """Keep keys where *link* leads to."""
+        self._link = link
 
     async def claim(self, chain: str, key: str, payload: str) -> Kept | None:
         """Claim *key*; return what was there before."""
-        found: Kept | None = await self._blocking(self._claim, chain, key, payload)
-        return found
+        return await self._link(self._claim, chain, key, payload)
 
     def _claim(self, chain: str, key: str, payload: str) -> Kept | None:
-        store = self._store
-        clock = store.database.clock
-        with store.database.reached(), store.engine.begin() as connection:
+        clock = self._link.database.clock
+        with self._link.writing() as connection:
             # A claim whose process has died before it could answer is as good as none.
             alive = sa.select(processes.c.id)
             connection.execute(sa.delete(answers).where(answers.c.answer.is_(None), answers.c.process.not_in(alive)))
             made = connection.execute(
                 sa.text(
                     "INSERT INTO fastapi_chain_answers (chain, key, payload, process, at) "
-                    f"VALUES (:chain, :key, :payload, :process, {clock.text}) ON CONFLICT (chain, key) DO NOTHING"  # noqa: S608 - our own text
+                    f"VALUES (:chain, :key, :payload, :process, {clock.text}) ON CONFLICT (chain, key) DO NOTHING"
                 ),
-                {"chain": chain, "key": key, "payload": payload, "process": store.process},
+                {"chain": chain, "key": key, "payload": payload, "process": self._link.process},
             )
             if made.rowcount:
                 return None
@@ -55,24 +48,22 @@ class DurableKeys:
 
     async def keep(self, chain: str, key: str, answer: Answer) -> None:
         """The request has its answer."""
-        await self._blocking(self._keep, chain, key, answer)
+        await self._link(self._keep, chain, key, answer)
 
     def _keep(self, chain: str, key: str, answer: Answer) -> None:
-        store = self._store
-        with store.database.reached(), store.engine.begin() as connection:
+        with self._link.writing() as connection:
             connection.execute(
                 sa.update(answers).where(answers.c.chain == chain, answers.c.key == key).values(answer=_dump(answer))
             )
-            old = sa.literal_column(f"({store.database.clock.text})") - AGE
+            old: sa.ColumnElement[float] = sa.literal_column(f"({self._link.database.clock.text})") - AGE
             connection.execute(sa.delete(answers).where(answers.c.at < old))
 
     async def free(self, chain: str, key: str) -> None:
         """The request has failed: another one may try."""
-        await self._blocking(self._free, chain, key)
+        await self._link(self._free, chain, key)
 
     def _free(self, chain: str, key: str) -> None:
-        store = self._store
-        with store.database.reached(), store.engine.begin() as connection:
+        with self._link.writing() as connection:
             connection.execute(sa.delete(answers).where(answers.c.chain == chain, answers.c.key == key))
 
 

@@ -14,7 +14,8 @@ from .documents import OutcomeDoc, load_outcome
 from .execution import Prior
 from .schema import Numbers, Schema, StoredState
 from .snapshot import load_base, load_items, load_value
-from .store import Row
+from .stored import Row
+
 
 def empty_plan(chain: str) -> Plan:
     """Return what stands for the plan of a chain that this process does not know."""
@@ -146,4 +147,3 @@ class Reading:
             state.error = DeadlineExceeded(chain=state.plan.chain, seconds=row.doc["deadline"] or 0.0, run=row.run)
         elif row.end is None and row.state == "failed":
             state.error = EngineError(what=f"Run {row.run!r} did not run to its end: {state.reason}.")
-

@@ -9,8 +9,8 @@ from typing import Final
 
 from fastapi_chain._serialize import Codec, Unstorable, codec_of
 from fastapi_chain._state import RunState, Sink
-from fastapi_chain.errors import ChainError, EngineError, UnserializableOutput
 from fastapi_chain._unit import Unit
+from fastapi_chain.errors import ChainError, EngineError, UnserializableOutput
 from fastapi_chain.plan import Plan
 from fastapi_chain.spec import EMPTY, Source
 

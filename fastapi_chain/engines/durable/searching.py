@@ -9,7 +9,9 @@ from fastapi_chain.engines.base import RunFilter
 from fastapi_chain.outcome import RunState
 
 from .database import workflows
-from .store import WAITING, Row, Store
+from .link import Link
+from .looking import Looking
+from .stored import WAITING, Row
 
 _STATES: Final[dict[RunState, tuple[str, ...]]] = {
     "queued": WAITING,
@@ -35,7 +37,7 @@ class Found(NamedTuple):
     cursor: str | None
 
 
-def search(store: Store, wanted: RunFilter, limit: int, cursor: str | None) -> Found:
+def search(link: Link, wanted: RunFilter, limit: int, cursor: str | None) -> Found:
     """Return at most *limit* runs, the newest first; blocks.
 
     Raises:
@@ -43,11 +45,11 @@ def search(store: Store, wanted: RunFilter, limit: int, cursor: str | None) -> F
         EngineUnavailable: The database does not answer.
     """
     place = None if cursor is None else _place(cursor)
-    conditions = list(_conditions(store, wanted))
+    conditions = list(_conditions(link, wanted))
     rows: list[Row] = []
     while True:
-        before = [] if place is None else [_before(store, *place)]
-        batch = store.rows(*conditions, *before, limit=_AT_ONCE)
+        before = [] if place is None else [_before(link, *place)]
+        batch = Looking(link).rows(*conditions, *before, limit=_AT_ONCE)
         for row in batch:
             # What DBOS calls a success may be any end of ours.
             if not wanted.states or row.state in wanted.states:
@@ -59,27 +61,27 @@ def search(store: Store, wanted: RunFilter, limit: int, cursor: str | None) -> F
         place = round(batch[-1].created * 1000), batch[-1].tie
 
 
-def _conditions(store: Store, wanted: RunFilter) -> "list[sa.ColumnElement[bool]]":
+def _conditions(link: Link, wanted: RunFilter) -> "list[sa.ColumnElement[bool]]":
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.states:
         known = sorted({status for state in wanted.states for status in _STATES[state]})
         conditions.append(workflows.c.status.in_(known))
     if wanted.chain is not None:
-        conditions.append(store.attribute("chain") == wanted.chain)
-    conditions += [store.attribute("tags", name) == value for name, value in wanted.tags.items()]
+        conditions.append(link.attribute("chain") == wanted.chain)
+    conditions += [link.attribute("tags", name) == value for name, value in wanted.tags.items()]
     if wanted.since is not None:
         conditions.append(workflows.c.created_at >= int(wanted.since.timestamp() * 1000))
     if wanted.text is not None:
-        fields = [workflows.c.workflow_uuid, *(store.attribute(name) for name in ("chain", "started_by", "tags"))]
+        fields = [workflows.c.workflow_uuid, *(link.attribute(name) for name in ("chain", "started_by", "tags"))]
         text = wanted.text.lower()
         conditions.append(sa.or_(*[sa.func.lower(field).contains(text, autoescape=True) for field in fields]))
     return conditions
 
 
-def _before(store: Store, created: int, tie: int | str) -> sa.ColumnElement[bool]:
+def _before(link: Link, created: int, tie: int | str) -> sa.ColumnElement[bool]:
     """Return the condition for what comes after that place, the newest being first."""
     earlier = workflows.c.created_at < created
-    return sa.or_(earlier, sa.and_(workflows.c.created_at == created, store.tie < tie))
+    return sa.or_(earlier, sa.and_(workflows.c.created_at == created, link.tie < tie))
 
 
 def _cursor(row: Row) -> str:

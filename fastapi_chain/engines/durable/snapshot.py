@@ -57,7 +57,9 @@ def load_items(state: StoredState, i: int, docs: "list[OutcomeDoc]") -> None:
         state.slots[i] = [value for value in values if value is not MISSING]
 
 
-def load_value(state: StoredState, ledger: Ledger, number: int, task: int, values: list[object], doc: OutcomeDoc) -> None:
+def load_value(
+    state: StoredState, ledger: Ledger, number: int, task: int, values: list[object], doc: OutcomeDoc
+) -> None:
     """Put down what task number *task*, or an item of it, has returned, as number *number* of *values*."""
     if not has_value(doc):
         return

@@ -1,0 +1,132 @@
+"""What a run that runs here asks of the database and tells it. Everything here blocks, and belongs in a thread."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+
+from .children import ChildDoc
+from .database import events, orders, outputs, steps, workflows
+from .documents import OutcomeDoc
+from .execution import Prior
+from .link import Link
+from .names import TASK, VERSION
+from .snapshot import Base
+from .stored import ACTIVE, FINISHED
+
+_CHUNK: Final = 500
+"""How many ids one statement takes."""
+
+
+class Carrying:
+    """What runs that run here have in the database."""
+
+    def __init__(self, link: Link) -> None:
+        """Ask through *link*."""
+        self._link = link
+
+    def prior(self, run: str) -> Prior:
+        """Return what a run must know that is carried on."""
+        with self._link.reading() as connection:
+            order = connection.execute(sa.select(orders).where(orders.c.run == run)).first()
+            told = connection.execute(
+                sa.select(events.c.seq, events.c.event).where(events.c.run == run).order_by(events.c.seq)
+            ).all()
+        # What was told in an earlier round is told again.
+        since = 0 if order is None else order.since
+        docs = [json.loads(row.event) for row in told if row.seq > since]
+        return Prior(
+            round=0 if order is None else order.round,
+            base=None if order is None or order.base is None else cast("Base", json.loads(order.base)),
+            cancel=None if order is None else order.cancel,
+            started=None if order is None else order.started,
+            seq=told[-1].seq if told else 0,
+            told=frozenset((doc["kind"], doc.get("task", "")) for doc in docs),
+        )
+
+    def recorded(self, run: str) -> dict[int, OutcomeDoc]:
+        """Return all outcomes of a run that are kept, by number."""
+        with self._link.reading() as connection:
+            rows = connection.execute(
+                sa.select(steps.c.function_id, steps.c.output).where(
+                    steps.c.workflow_uuid == run, steps.c.output.is_not(None)
+                )
+            ).all()
+        found = ((row.function_id, json.loads(row.output)) for row in rows)
+        return {number: doc for number, doc in found if isinstance(doc, dict) and "state" in doc}
+
+    def begun(self, run: str, at: float) -> None:
+        """Keep when a run with a deadline began."""
+        with self._link.writing() as connection:
+            put_order(connection, run, {"started": at})
+
+    def told(self, rows: Sequence[tuple[str, int, str]]) -> None:
+        """Keep events: run, number and text of each."""
+        with self._link.writing() as connection:
+            connection.execute(
+                sa.text(
+                    "INSERT INTO fastapi_chain_events (run, seq, event) VALUES (:run, :seq, :event) "
+                    "ON CONFLICT (run, seq) DO NOTHING"
+                ),
+                [{"run": run, "seq": seq, "event": event} for run, seq, event in rows],
+            )
+
+    def cancelled(self, runs: Sequence[str]) -> dict[str, str]:
+        """Return those of *runs* that are to end early, each with the reason."""
+        found: dict[str, str] = {}
+        with self._link.reading() as connection:
+            for start in range(0, len(runs), _CHUNK):
+                chunk = runs[start : start + _CHUNK]
+                rows = connection.execute(
+                    sa.select(orders.c.run, orders.c.cancel).where(
+                        orders.c.run.in_(chunk), orders.c.cancel.is_not(None)
+                    )
+                )
+                found |= {row.run: row.cancel for row in rows}
+        return found
+
+    def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
+        """Store a call of a task, unless it is there."""
+        with self._link.writing() as connection:
+            options = {"workflow_name": TASK, "queue_name": queue, "workflow_id": id_, "app_version": VERSION}
+            self._link.client.enqueue_in_transaction(connection, cast("Any", options), doc)
+
+    def outcomes(self, ids: Sequence[str]) -> dict[str, OutcomeDoc | str]:
+        """Return the outcomes of those calls that have one; text where there will never be one."""
+        found: dict[str, OutcomeDoc | str] = {}
+        joined = workflows.join(outputs, outputs.c.workflow_uuid == workflows.c.workflow_uuid, isouter=True)
+        with self._link.reading() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                query = (
+                    sa.select(workflows.c.workflow_uuid, workflows.c.status, outputs.c.output)
+                    .select_from(joined)
+                    .where(workflows.c.workflow_uuid.in_(ids[start : start + _CHUNK]), workflows.c.status.in_(FINISHED))
+                )
+                for row in connection.execute(query):
+                    found[row.workflow_uuid] = row.status.lower() if row.output is None else json.loads(row.output)
+        return found
+
+    def revoke(self, ids: Sequence[str]) -> None:
+        """Let calls not begin, or end, that nobody waits for any more."""
+        with self._link.writing() as connection:
+            connection.execute(
+                sa.update(workflows)
+                .where(workflows.c.workflow_uuid.in_(ids), workflows.c.status.in_(ACTIVE))
+                .values(status="CANCELLED", owner_xid=None, completed_at=self._link.now_ms)
+            )
+
+    def revoked(self, ids: Sequence[str]) -> set[str]:
+        """Return those calls that were revoked."""
+        query = sa.select(workflows.c.workflow_uuid).where(
+            workflows.c.workflow_uuid.in_(ids), workflows.c.status == "CANCELLED"
+        )
+        with self._link.reading() as connection:
+            return set(connection.execute(query).scalars())
+
+
+def put_order(connection: sa.Connection, run: str, values: Mapping[str, object]) -> None:
+    """Note what *run* must know when it is carried on."""
+    changed = connection.execute(sa.update(orders).where(orders.c.run == run).values(dict(values)))
+    if not changed.rowcount:
+        connection.execute(sa.insert(orders).values({"run": run, "round": 0, "since": 0, **values}))
