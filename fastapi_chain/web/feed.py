@@ -72,10 +72,13 @@ class Feed:
 
     def after(self, seq: int) -> bytes | None:
         """Return what is sent for the events with a greater number than *seq*; None if some of them are gone."""
+        new = self.seq - seq
+        if new <= 0:
+            return b""
+        if new == 1:
+            return self._chunk(self._entries[-1])
         fresh = list(takewhile(lambda entry: entry.event.seq > seq, reversed(self._entries)))
-        if self.seq > seq and len(fresh) != self.seq - seq:
-            return None
-        return b"".join([self._chunk(entry) for entry in reversed(fresh)])
+        return b"".join([self._chunk(entry) for entry in reversed(fresh)]) if len(fresh) == new else None
 
     def _chunk(self, entry: _Entry) -> bytes:
         if entry.chunk is None:

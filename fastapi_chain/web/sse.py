@@ -37,9 +37,10 @@ class Bell:
 
     def ring(self) -> None:
         """Wake whoever waits, or will."""
-        self._rung = True
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        if not self._rung:
+            self._rung = True
+            if self._future is not None and not self._future.done():
+                self._future.set_result(None)
 
     async def wait(self) -> None:
         """Return when somebody has rung since the last time."""
@@ -77,7 +78,13 @@ class EventStream(Response):
         self._seen = after
         self._bell = Bell()
         self._gone = False
-        self._age = 0.0
+        """Whether the client has gone."""
+        self._quiet = False
+        """Whether it is time to show that we are still here."""
+        self._old = False
+        """Whether the stream has lived long enough."""
+        self._end = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(
         self,
@@ -89,6 +96,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         listening = asyncio.ensure_future(self._listen(receive))
         self._stopping.add(self._bell.ring)
+        self._tick()
         try:
             with self._feeds.follow(self._run, self._bell.ring) as feed:
                 await self._stream(feed, send)
@@ -100,6 +108,8 @@ class EventStream(Response):
         finally:
             self._stopping.remove(self._bell.ring)
             listening.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
 
     async def _listen(self, receive: Callable[[], Awaitable[Message]]) -> None:
         """Find out when the client goes."""
@@ -109,22 +119,19 @@ class EventStream(Response):
         self._bell.ring()
 
     async def _stream(self, feed: Feed, send: Callable[[Message], Awaitable[None]]) -> None:
-        now = asyncio.get_running_loop().time
-        end = now() + AGE
-        quiet_until = now() + HEARTBEAT_SECONDS
         fresh = RETRY
-        while not (self._gone or self._stopping.begun or now() >= end):
+        while not (self._gone or self._old or self._stopping.begun):
             fresh += self._news(feed)
             if fresh:
                 await send({"type": "http.response.body", "body": fresh, "more_body": True})
-                quiet_until = now() + HEARTBEAT_SECONDS
                 # More may have happened meanwhile.
                 fresh = b""
             elif feed.ended:
                 return
             else:
-                await self._wait(min(end, quiet_until) - now())
-                fresh = HEARTBEAT if now() >= quiet_until else b""
+                await self._bell.wait()
+                if self._quiet:
+                    self._quiet, fresh = False, HEARTBEAT
 
     def _news(self, feed: Feed) -> bytes:
         """Return what the client has not seen yet."""
@@ -138,8 +145,15 @@ class EventStream(Response):
         self._seen = seq - 1 if run.finished_at is not None else seq
         return self._words.snapshot(run, self._base, seq)
 
-    async def _wait(self, seconds: float) -> None:
-        """Wait until somebody rings, for at most *seconds*."""
-        timer = asyncio.get_running_loop().call_later(max(0.0, seconds), self._bell.ring)
-        await self._bell.wait()
-        timer.cancel()
+    def _tick(self) -> None:
+        """Time goes by. There is one timer, whatever is sent: to set one for each event would cost more than to send it."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._end = loop.time() + AGE
+        else:
+            self._quiet = True
+            self._bell.ring()
+        left = self._end - loop.time()
+        self._old = left <= 0
+        if not self._old:
+            self._timer = loop.call_later(min(left, HEARTBEAT_SECONDS), self._tick)
