@@ -322,6 +322,14 @@ def test_an_undo_for_each_item():
         task(name="ship", undo=each)(lambda: 1)
 
 
+def test_what_from_takes():
+    """`From` takes a task or its name, and nothing else; it says what it refers to."""
+    save = task(name="save")(lambda: 1)
+    assert (repr(From(save)), repr(From("index"))) == ("From(save)", "From(index)")
+    with pytest.raises(TypeError, match=r"^From\(\) takes a task or its name, not 3$"):
+        From(3)
+
+
 def test_a_task_that_is_called_in_from():
     """`From(clean())` is found where the task is declared, as far as no annotation is a string."""
 

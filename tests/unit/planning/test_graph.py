@@ -239,6 +239,14 @@ def test_one_name_from_two_registries(planning):
     """)
 
 
+def test_references_by_object(planning, monkeypatch):
+    """As long as nothing has been declared anew, a task means itself, and nobody has to look."""
+    monkeypatch.setattr(Registry, "reloads", 0)
+    clean = task(name="clean")(lambda: 1)
+    save = task(name="save", after=[clean])(lambda clean: 1)
+    assert [node.spec for node in planning.plan(save).nodes] == [clean.spec, save.spec]
+
+
 def test_references_mean_what_was_declared_last(planning):
     """A task that refers to one that has been declared anew since then means the new one."""
 
