@@ -4,9 +4,10 @@ A run that is retried the next day must not squash what happened: where nothing 
 """
 
 from collections.abc import Iterable, Iterator
+from math import ceil
 from typing import Final, NamedTuple
 
-from .words import duration
+from .words import DAY, MINUTE, duration
 
 _GAP: Final = 4.0
 """How wide a cut is, in percent."""
@@ -70,7 +71,9 @@ class Axis:
 
     def ticks(self, *, closed: bool) -> list[Tick]:
         """Return the marks; if *closed* the last one is the end, in its own words."""
-        step = next((step for step in _STEPS if self._shown / step <= _TICKS), _STEPS[-1])
+        step = next((step for step in _STEPS if self._shown / step <= _TICKS), None)
+        if step is None:
+            step = DAY * ceil(self._shown / DAY / _TICKS)
         ticks = [tick for stretch in self._stretches for tick in self._inside(stretch, step)]
         if closed:
             # The end takes the place of what would stand too near.
@@ -79,19 +82,18 @@ class Axis:
         return [tick for i, tick in enumerate(ticks) if i == 0 or tick.x - ticks[i - 1].x > 3]  # noqa: PLR2004 - percent
 
     def _inside(self, stretch: Span, step: float) -> Iterator[Tick]:
-        first = int(stretch.begin / step + 0.999999)
-        for i in range(first, first + _TICKS + 2):
-            moment = i * step
-            if moment > stretch.end or self.x(moment) > 97:  # noqa: PLR2004 - percent: its text would leave the picture
-                return
-            yield Tick(self.x(moment), "0 s" if i == 0 else _tick(moment))
+        for i in range(ceil(stretch.begin / step), int(stretch.end / step) + 1):
+            x = self.x(i * step)
+            # The text of a mark that stands further to the right would leave the picture.
+            if x <= 97:  # noqa: PLR2004 - percent
+                yield Tick(x, "0 s" if i == 0 else _tick(i * step))
 
 
 def _tick(seconds: float) -> str:
     """Return a round time: `500 ms`, `2 s`, `1.5 s`, `2 m`."""
     if seconds < 1:
         return f"{round(seconds * 1000):g} ms"
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if seconds < MINUTE:
         return f"{round(seconds, 3):g} s"
     return duration(seconds).replace(" 00 s", "").replace(" 00 m", "")
 

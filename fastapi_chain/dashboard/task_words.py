@@ -42,7 +42,7 @@ def _of_task(subject: Subject, part: Part, record: TaskRecord) -> str:
             return skipped(record.skip_reason)
         case "cancelled":
             return cancelled(record.cancel_reason)
-        case "pending":
+        case _:
             return "waiting"
 
 

@@ -36,7 +36,9 @@ def shown(value: object, name: str = "") -> str:
         value: What a task took or returned.
         name: What it is called.
     """
-    plain = MASK if _SECRET.search(name) else _plain(value, 0)
+    if _SECRET.search(name):
+        return MASK
+    plain = _plain(value, 0)
     if isinstance(plain, str) and not isinstance(value, str):
         # No data, but what its `repr` says.
         text = plain
