@@ -1,9 +1,12 @@
 """Whether a chain is given what it needs: by an endpoint, or by whoever starts it."""
 
 from collections.abc import Iterator
+from types import UnionType
+from typing import Union, get_args, get_origin
 
 from ._chain_options import ChainOptions
 from ._compatible import compatible
+from ._fastapi import is_injected
 from ._nodes import Need
 from ._record import record
 from ._text import closest
@@ -81,7 +84,8 @@ class Coverage:
         """Yield what the endpoint has but must not hand on: it is closed when the run begins."""
         for item in self.plan.inputs:
             reason = self.endpoint.closed.get(item.name)
-            if reason is not None and item.required:
+            # The return value may bear the name of what it was made from.
+            if reason is not None and item.required and item.name not in self.endpoint.gives:
                 for need in item.needs:
                     source = self.endpoint.source
                     yield ClosedInput(endpoint=source, param=item.name, reason=reason, task=need.task)
@@ -101,7 +105,8 @@ class Coverage:
         for item in self.plan.inputs:
             if item.name not in endpoint.gives:
                 continue
-            given = endpoint.gives[item.name]
+            returned = item.name == endpoint.returns
+            given = _without_responses(endpoint.gives[item.name]) if returned else endpoint.gives[item.name]
             for need in item.needs:
                 if compatible(given, need.param.type) is False:
                     yield TypeMismatch(
@@ -110,8 +115,16 @@ class Coverage:
                         returns=given,
                         consumer=need.task,
                         takes=need.param.type,
-                        via="endpoint" if item.name == endpoint.returns else "input",
+                        via="endpoint" if returned else "input",
                     )
+
+
+def _without_responses(annotation: object) -> object:
+    """Return what an endpoint returns unless it returns a response: an error, say, with which nothing starts."""
+    if get_origin(annotation) not in {Union, UnionType}:
+        return annotation
+    values = [member for member in get_args(annotation) if not is_injected(member, (), None)]
+    return Union[tuple(values)] if values else annotation  # noqa: UP007 - made of as many members as there are
 
 
 @record(eq=False)

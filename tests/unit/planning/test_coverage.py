@@ -3,6 +3,8 @@
 from typing import Annotated, Any
 
 import pytest
+from fastapi import Response
+from fastapi.responses import JSONResponse
 
 from fastapi_chain import Failed, From, Outcome, task
 from fastapi_chain.spec import EMPTY, EndpointSpec, Source
@@ -274,6 +276,29 @@ def test_a_return_value_of_another_type(planning):
           - return int in 'checkout'
         See errors#type-mismatch
     """)
+
+
+@pytest.mark.parametrize(
+    ("returns", "compared"),
+    [
+        # With a response of its own an endpoint says that something is wrong: then nothing starts.
+        (int | JSONResponse, None),
+        (int | None, "int | None"),
+        (str | int | Response, "str | int"),
+        (Response | JSONResponse, "Response | JSONResponse"),
+    ],
+)
+def test_a_return_value_or_a_response(planning, returns, compared):
+    """Of what an endpoint returns, only the values are compared, not the responses."""
+    charge = charge_card(order=int)
+    problems = planning.uncovered(charge, endpoint=endpoint({"order": returns}, returns="order"))
+    assert [problem.returns for problem in problems] == ([] if compared is None else [compared])
+
+
+def test_what_was_closed_is_returned(planning):
+    """An endpoint may return what it has read from what is closed, under the same name."""
+    given = endpoint({"file": int}, closed={"file": "UploadFile"}, returns="file")
+    assert planning.uncovered(charge_card(file=int), endpoint=given) == []
 
 
 def test_each_taker_is_compared(planning):
