@@ -90,7 +90,7 @@ class Blueprint:
         endpoints = [endpoint.describe() for endpoint in self.endpoints]
         if known is None or known.plan.chain != self.name or known.reloads != Registry.reloads:
             reloads = Registry.reloads
-            draft = self._draft()
+            draft = self.draft()
             problems = list(self._problems(draft, endpoints, engine))
             known = Checked(draft.plan, reloads)
         else:
@@ -103,7 +103,8 @@ class Blueprint:
         self._accept(known, endpoints, engine)
         return known
 
-    def _draft(self) -> Draft:
+    def draft(self) -> Draft:
+        """Return the plan as far as it goes, with what is wrong with it."""
         found = self._targets.find(self.name)
         draft = draft_plan(self.name, found.specs, found.registries)
         return Draft(draft.plan, (*found.problems, *draft.problems), sure=draft.sure and not found.problems)

@@ -16,7 +16,7 @@ from ._targets import Targets
 from .engines.base import Engine, RunRequest
 from .engines.here import engine_here
 from .errors import DeclarationError, EngineError, QueueFull
-from .plan import Plan
+from .plan import Draft, Plan
 from .run import Run
 from .spec import Source
 from .web.endpoint import Endpoint, wrap
@@ -187,6 +187,11 @@ def _check_callable(endpoint: object, chain: Source) -> None:
 
 class FlowChain(Chain, Generic[Flow_co]):
     """A `Chain` as the mypy plugin knows it."""
+
+
+def draft_of(chain: Chain) -> Draft:
+    """Return the plan of *chain* as far as it goes, with what is wrong with it; its endpoints are not looked at."""
+    return chain._blueprint.draft()  # noqa: SLF001 - of this module
 
 
 def chain(

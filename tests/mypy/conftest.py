@@ -198,6 +198,11 @@ def mypy_version() -> tuple[int, ...]:
     return tuple(int(part) for part in done.stdout.split()[1].split(".")[:2])
 
 
+def compiler_flags(path: Path) -> int:
+    """Return the compiler's flag for postponed annotations, if a file asks for them."""
+    return 0x1000000 if "from __future__ import annotations" in path.read_text() else 0
+
+
 def dedented(text: str) -> str:
     """Return a program that is written with indentation; its first line stays empty."""
     return textwrap.dedent(text)

@@ -18,7 +18,7 @@ def folder(tmp_path_factory, tools):
 
 
 @pytest.fixture
-def run(folder, monkeypatch):
+def run(folder, monkeypatch, tools):
     """Return a function that runs a program statement by statement and returns all errors."""
     monkeypatch.syspath_prepend(folder)
     for name in ("shop", "up", "postponed"):
@@ -34,7 +34,9 @@ def run(folder, monkeypatch):
         monkeypatch.setitem(sys.modules, path.stem, module)  # models look up the names of their module
         names = vars(module)
         for statement in ast.parse(path.read_text()).body:
-            code = compile(ast.Module([statement], []), str(path), "exec", dont_inherit=True, flags=flags(path))
+            code = compile(
+                ast.Module([statement], []), str(path), "exec", dont_inherit=True, flags=tools.compiler_flags(path)
+            )
             try:
                 exec(code, names)
             except (DeclarationError, TypeError) as error:
@@ -56,11 +58,6 @@ def elsewhere(mark, texts):
     """Whether start-up names another place: the task that needs something, two tasks of one chain; or none."""
     placeless = not any(".py:" in text for text in texts)
     return placeless or mark.text.startswith(("Nothing provides", "Two tasks of chain"))
-
-
-def flags(path):
-    """The compiler's flag for postponed annotations, if the file asks for them."""
-    return 0x1000000 if "from __future__ import annotations" in path.read_text() else 0
 
 
 def test_planted_mistakes_are_found_in_the_same_words(mistake, run):
