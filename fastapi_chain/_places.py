@@ -1,7 +1,7 @@
 """Places: how many requests may be on their way to a run.
 
-A run exists when its endpoint has returned, but it must have room before the endpoint begins: so a request takes a place first, and
-the place becomes the run.
+A run exists when its endpoint has returned, but it must have room before the endpoint begins: so a request takes a
+place first, and the place becomes the run.
 """
 
 import threading
@@ -72,7 +72,8 @@ class Place:
         self._places.give_back(id(self))
 
     def __del__(self) -> None:
-        # Before FastAPI 0.118 nobody says that a request has failed after its endpoint: then its end is that of its objects.
+        # Before FastAPI 0.118 nobody says that a request has failed after its endpoint: then its end is that of its
+        # objects.
         self.free()
 
 

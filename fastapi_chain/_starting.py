@@ -82,7 +82,7 @@ class Starting:
         slot, request = call.slot, call.request
         if slot is None:
             raise EngineError(
-                what=f"Chain {self._blueprint.name!r} is idempotent, which needs install(): it keeps the first answers.",
+                what=f"Chain {self._blueprint.name!r} is idempotent, which needs install(): that keeps the answers.",
                 fixes=("install(app)",),
             )
         key = key_of(request.headers)

@@ -156,7 +156,7 @@ class Engine(RunStore, Protocol):
 
     @property
     def hold_soon(self) -> Callable[..., Awaitable[None]] | None:
-        """Store a run before the response to its request is sent: `hold_soon(run, sure=…)`; None where nothing is stored.
+        """Store a run before the response of its request is sent: `hold_soon(run, sure=…)`; None: nothing is stored.
 
         `sure` says whether nothing can roll the request back any more.
         """

@@ -148,7 +148,7 @@ class MemoryEngine:
             self._pending[live.chain] += 1
         if self.kept is not None:
             self.kept.begin(live)
-        self._start(live, live.perform() if self._room is None else self._perform(live, self._room))
+        live.task = self._start(live, live.perform() if self._room is None else self._perform(live, self._room))
 
     def pending(self, chain: str | None) -> int:
         """Return how many runs of *chain*, or of all chains, are queued or running."""

@@ -1,7 +1,7 @@
 """One request to an endpoint that starts a chain: from its endpoint to the verdict.
 
-A run begins when the request is over and committed. Three witnesses tell: the endpoint must have returned, FastAPI's stacks must have
-closed without an exception, and the status must be below 400.
+A run begins when the request is over and committed. Three witnesses tell: the endpoint must have returned, FastAPI's
+stacks must have closed without an exception, and the status must be below 400.
 """
 
 import asyncio

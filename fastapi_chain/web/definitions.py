@@ -8,6 +8,7 @@ from fastapi_chain.plan import Node, Plan
 
 from .models import ChainLinks, ChainModel, DeclaredTask, Edge, Graph, InputModel
 
+
 def chain_model(chain: Chain, routes: Iterable[str], base: str) -> ChainModel:
     """Return *chain* as a model.
 
@@ -56,6 +57,4 @@ def _edges(plan: Plan, node: Node) -> Iterable[Edge]:
             taken.setdefault(node.over, []).append(fill.param.name)
     for parent in sorted({*taken, *node.parents}):
         params = taken.get(parent, [])
-        yield Edge(
-            source=plan.names[parent], target=node.name, kind="data" if params else "order", params=params
-        )
+        yield Edge(source=plan.names[parent], target=node.name, kind="data" if params else "order", params=params)

@@ -105,9 +105,7 @@ def wrap(fn: F, starter: Starter, returns: str | None, namespace: Mapping[str, o
     wiring = _wire(signature, in_background=COMMITS_FIRST or starter.start_at == "response")
     wrapper = (_async_wrapper if kind == "coroutine" else _sync_wrapper)(fn, starter, wiring)
     _dress(wrapper, fn, wiring.signature)
-    endpoint = Endpoint(
-        fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name
-    )
+    endpoint = Endpoint(fn=fn, wrapper=wrapper, source=source, signature=signature, returns=returns, route=source.name)
     _wrappers[id(wrapper)] = wrapper
     with suppress(TypeError):  # a callable object may not be hashable; a route could not be told from others by it
         _bare[fn] = source
@@ -214,7 +212,8 @@ def _extended(signature: inspect.Signature, added: Mapping[str, object], gone: t
     parameters = [p for p in signature.parameters.values() if p.name not in gone]
     at = len(parameters) - any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     parameters[at:at] = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation) for name, annotation in added.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+        for name, annotation in added.items()
     ]
     return signature.replace(parameters=parameters)
 

@@ -1,4 +1,7 @@
-"""The events of one run for all who follow it over HTTP: read once, put into words once, and read by each at their own pace."""
+"""The events of one run for all who follow it over HTTP.
+
+They are read once and put into words once, and each follower takes them at its own pace.
+"""
 
 import asyncio
 import logging
@@ -51,7 +54,7 @@ class Feed:
                 self._entries.append(_Entry(event))
                 self.seq = event.seq
                 self._wake()
-        except Exception:
+        except Exception:  # noqa: BLE001 - see below
             # Its followers come back, and hear of it then.
             _log.exception("the events of run %s cannot be read", self._run.id[:8])
         finally:

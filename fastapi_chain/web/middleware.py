@@ -40,7 +40,6 @@ class Host(Site, Protocol):
         """The app is about to shut down: let runs come to their end."""
 
 
-
 class Exchange(Slot):
     """One request and its response."""
 
@@ -66,7 +65,7 @@ class Exchange(Slot):
         await self._send(message)
 
     async def _about_runs(self, given: Headers) -> Headers:
-        """Make the runs, and store them where they are to outlive this process; return what the response says about them.
+        """Make the runs, and store them where they outlive this process; return what the response says about them.
 
         Args:
             given: What it says already.
@@ -129,7 +128,9 @@ class Middleware:
             if exchange.begun:
                 raise
             # The run could not be stored, so the request has failed, and says when to try again.
-            await ProblemResponse(503, "engine-unavailable", error.problem(), {"Retry-After": "5"})(scope, receive, send)
+            await ProblemResponse(503, "engine-unavailable", error.problem(), {"Retry-After": "5"})(
+                scope, receive, send
+            )
         finally:
             # They know the request, which knows the exchange: take them out of that circle.
             calls, exchange.calls = exchange.calls, []
@@ -151,7 +152,8 @@ class Middleware:
 
         async def say(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                # After all code of the user's. An error becomes `lifespan.startup.failed`, and the server does not start.
+                # After all code of the user's. An error becomes `lifespan.startup.failed`, and the server does not
+                # start.
                 await self._host.begin()
             await send(message)
 

@@ -90,7 +90,7 @@ class TaskModel(Model):
     attempts: list[AttemptModel] = []
     """Every attempt, in order."""
     items: "list[TaskModel] | None" = None
-    """The items of a fan-out; null where there are too many to be listed, and in lists of runs: ask for the task itself."""
+    """The items of a fan-out; null where they are too many, and in lists of runs: ask for the task itself then."""
     item_counts: Mapping[TaskState, int] | None = None
     """How many items of a fan-out are in each state."""
 
@@ -265,6 +265,7 @@ class Problem(Model):
     """The status."""
     detail: str
     """What is wrong, for people."""
+
 
 Result = dict[str, Any]
 """The outputs of a chain's targets, by task."""

@@ -1,4 +1,7 @@
-"""Requests with an `Idempotency-Key`: the endpoint runs once, and its answer is given again to whoever repeats the request."""
+"""Requests with an `Idempotency-Key`.
+
+The endpoint runs once, and its answer is given again to whoever repeats the request.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from hashlib import blake2b
@@ -48,8 +51,8 @@ class Payload:
     def digest(self, request: HTTPConnection, caller: str) -> str:
         """Return what makes the request what it is: its method, its URL, its body and who has sent it.
 
-        FastAPI reads the body before an endpoint begins, as far as any parameter is in it. What the endpoint itself reads is not in
-        here.
+        FastAPI reads the body before an endpoint begins, as far as any parameter is in it. What the endpoint itself
+        reads is not in here.
         """
         whole = self._digest.copy()
         scope = request.scope
@@ -133,7 +136,7 @@ class Once:
             text = "The first request with this Idempotency-Key has not been answered yet."
             raise Refusal(409, "idempotency-in-flight", text, {"Retry-After": "1"})
         if answer.body is None:
-            text = f"The answer to the first request was larger than {LARGEST} bytes and was not kept; what it began, goes on."
+            text = f"The answer to the first request was larger than {LARGEST} bytes, so it was not kept."
             raise Refusal(409, "idempotency-answer-not-kept", text)
         replay = Response(answer.body, answer.status, {"Idempotent-Replay": "true"})
         for name, value in answer.headers:

@@ -33,8 +33,8 @@ class ProblemResponse(JSONResponse):
 class Refusal(HTTPException):
     """A request that is refused before its endpoint runs.
 
-    Its dependencies see an exception, as with any `HTTPException`, so that a session rolls back; a handler that the user has
-    put up for its status is asked first.
+    Its dependencies see an exception, as with any `HTTPException`, so that a session rolls back; a handler that the
+    user has put up for its status is asked first.
     """
 
     def __init__(self, status: int, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:

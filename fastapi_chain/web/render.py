@@ -78,7 +78,9 @@ class Renderer:
         """Return *error*, in its own words or in none."""
         if self._expose:
             return ErrorModel(title=error.type, detail=error.message, task=task)
-        return ErrorModel(title="Error", detail=f"What went wrong is in the server's log, under run {run[:8]}.", task=task)
+        return ErrorModel(
+            title="Error", detail=f"What went wrong is in the server's log, under run {run[:8]}.", task=task
+        )
 
     def line(self, text: str) -> str:
         """Return what a task has logged; without the traceback that may follow where errors are not shown."""

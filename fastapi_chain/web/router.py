@@ -82,14 +82,14 @@ class Routes:
 
     # --- runs
 
-    async def list_runs(
+    async def list_runs(  # noqa: PLR0917 - FastAPI gives each by its name
         self,
         request: Request,
-        state: Annotated[list[RunState], Query(description="Only runs in one of these states")] = [],  # noqa: B006 - FastAPI copies it
+        state: Annotated[list[RunState] | None, Query(description="Only runs in one of these states")] = None,
         chain: Annotated[str | None, Query(description="Only runs of this chain")] = None,
         tag: Annotated[
-            list[str], Query(description="Only runs with all of these tags, each as `name:value`")
-        ] = [],  # noqa: B006 - as above
+            list[str] | None, Query(description="Only runs with all of these tags, each as `name:value`")
+        ] = None,
         q: Annotated[
             str | None, Query(description="Only runs with this text in their id, chain, route or a tag", max_length=200)
         ] = None,
@@ -100,11 +100,11 @@ class Routes:
         cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before", max_length=500)] = None,
     ) -> Response:
         """List runs, the newest first."""
-        pairs = [text.partition(":") for text in tag]
+        pairs = [text.partition(":") for text in tag or ()]
         if not all(colon for _, colon, _ in pairs):
             raise Refusal(422, "request", "query.tag: a tag is written as name:value")
         wanted = RunFilter(
-            states=frozenset(state),
+            states=frozenset(state or ()),
             chain=chain,
             tags={name: value for name, _, value in pairs},
             text=q or None,
@@ -140,7 +140,7 @@ class Routes:
             str | None, Header(description="The same, as an `EventSource` sends it when it comes back")
         ] = None,
     ) -> Response:
-        """Stream a run: `run.snapshot`, then `task.changed`, `task.progress`, `task.log`, and at last `run.finished`."""
+        """Stream a run: `run.snapshot`, then `task.changed`, `task.progress` and `task.log`, last `run.finished`."""
         run = await self._access.get(request, run_id)
         base = base_of(request, f"/runs/{run_id}")
         seen = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
@@ -179,18 +179,18 @@ class Routes:
             base = base_of(request, f"/runs/{run_id}")
             return _json(self._renderer.run(run, base), 202, RETRY_AFTER)
         if run.state != "succeeded":
-            raise Refusal(409, "run-failed", f"Run {run_id!r} has {run.state}, so it has no result.".replace("has c", "was c"))
+            raise Refusal(
+                409, "run-failed", f"Run {run_id!r} has {run.state}, so it has no result.".replace("has c", "was c")
+            )
         return Response(result_of(run), media_type="application/json", headers={"Cache-Control": "no-store"})
 
     async def cancel_run(self, request: Request, run_id: str) -> Response:
-        """Cancel a run: `async` tasks at once; a `def` task that runs goes on to its end, but nothing starts after it."""
+        """Cancel a run: `async` tasks at once; a `def` task goes on to its end, but nothing starts after it."""
         run = await self._access.get(request, run_id)
         await run.cancel()
         return _json(self._renderer.run(run, base_of(request, f"/runs/{run_id}")), 202)
 
-    async def retry_run(
-        self, request: Request, run_id: str, retry: Annotated[Retry | None, Body()] = None
-    ) -> Response:
+    async def retry_run(self, request: Request, run_id: str, retry: Annotated[Retry | None, Body()] = None) -> Response:
         """Run again what failed, or more; what has succeeded and does not depend on it is kept."""
         run = await self._access.get(request, run_id)
         from_ = "failed" if retry is None else retry.from_

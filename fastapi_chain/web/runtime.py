@@ -43,7 +43,7 @@ _log: Final = logging.getLogger("fastapi_chain")
 
 
 class Runtime:
-    """What `install` makes: the engine of an app, from its start-up to its shutdown, and what is seen of it over HTTP."""
+    """What `install` makes: the engine of an app from start-up to shutdown, and what is seen of it over HTTP."""
 
     def __init__(
         self,
@@ -121,7 +121,8 @@ class Runtime:
         workers = siblings()
         if self.engine.name == "memory" and workers > 1:
             _log.warning(
-                "%d workers serve this app, and each knows only its own runs: a status page asked of another one is not found. "
+                "%d workers serve this app, and each knows only its own runs: "
+                "a status page asked of another one is not found. "
                 'Fix: install(app, engine="sqlite:///chains.db")',
                 workers,
             )
@@ -191,8 +192,8 @@ class Runtime:
             app.include_router(runtime.router(), prefix="/chains", dependencies=[Depends(current_user)])
 
         Args:
-            visible: `visible(request, run)` says whether a request may see a run; it may be `async`. Hidden runs are not listed, and
-                not found. Default None: whoever may call the routes may see all runs.
+            visible: `visible(request, run)` says whether a request may see a run; it may be `async`. Hidden runs are
+                not listed, and not found. Default None: whoever may call the routes may see all runs.
             dependencies: Dependencies of all routes; `include_router` takes them as well.
             tags: The tags of the routes in OpenAPI.
         """
@@ -208,7 +209,6 @@ class Runtime:
         self._searched = False
         return make_router(routes, dependencies=dependencies, tags=tags)
 
-
     def dashboard(self, *, allow_anonymous: bool = False) -> APIRouter:
         """Return the pages on which runs are watched, retried and cancelled.
 
@@ -216,8 +216,8 @@ class Runtime:
             app.include_router(runtime.dashboard(), prefix="/chains/ui", dependencies=[Depends(require_admin)])
 
         Args:
-            allow_anonymous: Whether they may be included without dependencies, because something else protects them. Default
-                False: the app does not start then, unless `FASTAPI_ENV` is `development`.
+            allow_anonymous: Whether they may be included without dependencies, because something else protects them.
+                Default False: the app does not start then, unless `FASTAPI_ENV` is `development`.
 
         Raises:
             ChainError: Jinja2 is not installed.
@@ -238,7 +238,7 @@ def runtime_of(app: object) -> Runtime | None:
     return _installed.get(app)
 
 
-def install(  # noqa: PLR0913 - each option has a default that is right for most
+def install(
     app: Any,  # noqa: ANN401 - any Starlette app
     *,
     engine: str | Engine = "memory",
@@ -252,18 +252,21 @@ def install(  # noqa: PLR0913 - each option has a default that is right for most
     expose_values: bool = False,
     sinks: Sequence[Sink] = (),
 ) -> Runtime:
-    """Give *app* a runtime: runs outlive their requests, are drained at shutdown, kept in a history and checked at start-up.
+    """Give *app* a runtime: runs outlive their requests, are drained at shutdown and kept in a history.
+
+    Every chain of the app is checked when it starts up.
 
     Args:
         app: The app; call it before the app has started.
         engine: `memory` (default), `sqlite:///chains.db`, `postgresql://…`, or an engine of one's own.
         worker: Whether runs run in this process; without, a durable engine only takes them here. Default True.
-        drain_timeout: Seconds for which a shutdown waits for runs before it cancels them, or leaves them to others. Default 10.
+        drain_timeout: Seconds for which a shutdown waits for runs before it cancels them, or leaves them to others.
+            Default 10.
         history: How many finished runs are kept. Default 1000.
         max_running: How many runs run at once in this process; the others are queued. Default None: any number.
         threads: How many `def` tasks run at once in this process. Default 16.
-        max_pending: How many runs may be queued or running, over all chains; beyond, endpoints answer 429 and `start()` raises
-            `QueueFull`. Default None: any number.
+        max_pending: How many runs may be queued or running, over all chains; beyond, endpoints answer 429 and
+            `start()` raises `QueueFull`. Default None: any number.
         expose_errors: Whether clients are shown the classes and texts of errors. Default False.
         expose_values: Whether clients are shown the results of all chains. Default False.
         sinks: Callables that are told every event of every run.
@@ -277,8 +280,8 @@ def install(  # noqa: PLR0913 - each option has a default that is right for most
     kept = History(history)
     made = make_engine(
         engine,
-        plans=lambda name: runtime.plan(name),
-        crons=lambda: runtime.crons(),
+        plans=lambda name: runtime.plan(name),  # noqa: PLW0108 - there is no runtime yet
+        crons=lambda: runtime.crons(),  # noqa: PLW0108 - as above
         app=app,
         worker=worker,
         pool=ThreadPool(threads),

@@ -1,7 +1,8 @@
 """A run as a stream of server-sent events.
 
-It is written by hand: FastAPI's own begins with 0.135, and neither that nor Starlette's `StreamingResponse` ends when the server is to
-stop. A stream lives for a minute at most, then the client comes back by itself and says what it has seen last.
+It is written by hand: FastAPI's own begins with 0.135, and neither that nor Starlette's `StreamingResponse` ends when
+the server is to stop. A stream lives for a minute at most, then the client comes back by itself and says what it has
+seen last.
 """
 
 import asyncio
@@ -146,7 +147,7 @@ class EventStream(Response):
         return self._words.snapshot(run, self._base, seq)
 
     def _tick(self) -> None:
-        """Time goes by. There is one timer, whatever is sent: to set one for each event would cost more than to send it."""
+        """Time goes by. There is one timer, whatever is sent: one for each event would cost more than to send it."""
         loop = asyncio.get_running_loop()
         if self._timer is None:
             self._end = loop.time() + AGE

@@ -1,7 +1,7 @@
 """When the server is about to stop: its signals, heard before its lifespan is told.
 
-A server waits for its connections before it says so through the lifespan, and a stream of events is a connection that does not end
-by itself. So we listen to the signals that the server listens to.
+A server waits for its connections before it says so through the lifespan, and a stream of events is a connection that
+does not end by itself. So we listen to the signals that the server listens to.
 """
 
 import asyncio

@@ -100,7 +100,6 @@ class Words:
             case TaskProgressed():
                 progress = event.progress
                 return {"done": progress.done, "total": progress.total, "text": progress.text}
-            case TaskLogged():
-                return {"attempt": event.attempt, "level": event.level.lower(), "text": self._renderer.line(event.text)}
             case _:
-                return {}
+                assert isinstance(event, TaskLogged), "there are no other events of tasks"
+                return {"attempt": event.attempt, "level": event.level.lower(), "text": self._renderer.line(event.text)}

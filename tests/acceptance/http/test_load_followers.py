@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_a_small_load():
-    """50 followers each hear of everything, and 800 runs through a history of 100 leave the memory flat, without an error."""
+    """50 followers hear of everything, and 800 runs through a history of 100 leave the memory flat, without error."""
     command = [sys.executable, "-m", "benchmarks.load", "--followers", "50", "--runs", "800"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "LOAD_HISTORY": "100"}, capture_output=True, text=True, check=False

@@ -20,7 +20,7 @@ UVICORN = ("uvicorn", "shop:app", "--port", "{port}")
     ids=["uvicorn", "uvloop", "granian"],
 )
 def test_open_streams_do_not_hold_a_server(serve, arguments):
-    """They end at once; runs that do not end in time are cancelled and undone; the server is gone within two seconds."""
+    """They end at once; runs that do not end in time are cancelled and undone; the server goes within two seconds."""
     for module in ("uvloop", "httptools", "granian"):
         if module in arguments and importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")

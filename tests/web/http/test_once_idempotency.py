@@ -111,7 +111,7 @@ def test_the_same_key_while_the_first_request_is_on_its_way(serving):
 
 @pytest.mark.parametrize("how", ["raises", "refuses", "commit", "swallowed"])
 def test_a_request_that_failed_leaves_its_key_free(serving, how):
-    """An error, a refusal, or a commit that failed when the response was out already, even if somebody swallows that."""
+    """An error, a refusal, or a commit that failed when the response was out, even if somebody swallows that."""
     app = shop()
     fails = [True]
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel, SecretStr
 
-from fastapi_chain import Progress, Run, Skip, chain, install, task
+from fastapi_chain import Progress, Registry, Run, Skip, chain, install, task
 
 
 def shop(**options: Any) -> tuple[FastAPI, Any]:
@@ -259,8 +259,8 @@ def test_a_run_that_nobody_knows_is_not_found(serving):
             assert (answer.status, answer.slug) == (404, "run-not-found")
             assert answer.json()["title"] == "Not Found"
             assert answer.json()["detail"] == (
-                "There is no run '7f3a'. Engine 'memory' knows the last finished runs of this one process. Fix: keep runs "
-                'for all processes and restarts: install(app, engine="sqlite:///chains.db")'
+                "There is no run '7f3a'. Engine 'memory' knows the last finished runs of this one process. Fix: keep "
+                'runs for all processes and restarts: install(app, engine="sqlite:///chains.db")'
             )
 
     asyncio.run(main())
@@ -497,45 +497,57 @@ class Odd:
         return "odd"
 
 
+made = Registry("made")
+
+
+@made.task
+async def hidden() -> int:
+    return 1
+
+
+@made.task(after=[hidden])
+async def card() -> Card:
+    return Card(number=SecretStr("4242"), name="Ann")
+
+
+@made.task
+async def bare():
+    return {"at": datetime(2026, 1, 1, tzinfo=UTC), "odd": Odd(), "nan": float("nan")}
+
+
+@made.task
+async def odd() -> Odd:
+    return Odd()
+
+
+@made.task
+async def loose() -> object:
+    return Odd()
+
+
+@made.task
+async def marked() -> Annotated[int, {}]:
+    return 7
+
+
+@made.task
+async def lines() -> list[int]:
+    return [1, 2]
+
+
+@made.task(each=lines)
+async def ship(line: int) -> Card:
+    return Card(number=SecretStr("1"), name=str(line))
+
+
+@made.task
+async def skipped() -> int:
+    raise Skip("no")
+
+
 def test_results_are_the_outputs_of_the_targets(serving):
     """By their return annotations, secrets masked; what JSON cannot say is said in words."""
     app, _ = shop()
-
-    @task
-    async def hidden() -> int:
-        return 1
-
-    @task(after=[hidden])
-    async def card() -> Card:
-        return Card(number=SecretStr("4242"), name="Ann")
-
-    @task
-    async def bare():
-        return {"at": datetime(2026, 1, 1, tzinfo=UTC), "odd": Odd(), "nan": float("nan")}
-
-    @task
-    async def odd() -> Odd:
-        return Odd()
-
-    @task
-    async def loose() -> object:
-        return Odd()
-
-    @task
-    async def marked() -> Annotated[int, {}]:
-        return 7
-
-    @task
-    async def lines() -> list[int]:
-        return [1, 2]
-
-    @task(each=lines)
-    async def ship(line: int) -> Card:
-        return Card(number=SecretStr("1"), name=str(line))
-
-    @task
-    async def skipped() -> int:
-        raise Skip("no")
 
     @app.post("/data", status_code=202)
     @chain(card, bare, odd, loose, marked, ship, skipped, expose_result=True)

@@ -31,7 +31,7 @@ def links(page: str) -> str:
 
 
 def test_a_202_says_where_its_run_is_watched(serving):
-    """`Location`, `Link` and `Retry-After`; what the endpoint has set itself stays; other statuses only name the run."""
+    """`Location`, `Link`, `Retry-After`; what the endpoint has set itself stays; other statuses only name the run."""
     app = FastAPI()
     app.include_router(install(app).router(), prefix="/chains")
 
@@ -141,7 +141,7 @@ def test_pages_are_where_the_client_sees_them(serving, root, path, prefix):
 
 
 def test_mounted_apps(serving):
-    """The runtime of the outer app serves the runs of a mounted one, at its own router or at that of the mounted app."""
+    """The runtime of the outer app serves the runs of a mounted one, at its own router or at that of the latter."""
     outer, inner = FastAPI(), FastAPI()
     outer.include_router(install(outer).router(), prefix="/chains")
     inner.include_router(install(inner).router(), prefix="/own")
@@ -230,7 +230,7 @@ def test_the_history_is_bounded(serving, monkeypatch):
             assert [(await client.get(at)).status for at in made[2:]] == [404, 200]
             monkeypatch.setattr(histories, "AGE", -1.0)
             last = (await client.post("/")).headers["location"]
-            while (await client.get(last)).status != 404:
+            while (await client.get(last)).status != 404:  # noqa: ASYNC110 - a turn of the loop is all it takes
                 await asyncio.sleep(0)
             assert (await client.get("/runs")).json()["items"] == []
 
@@ -268,7 +268,7 @@ def test_a_run_whose_request_failed_is_not_in_the_history(serving):
 
 
 def test_the_number_of_runs_of_an_app_is_limited(serving):
-    """Beyond `max_pending`, whatever the chain, 429 before the endpoint has done anything, and `QueueFull` from `start()`."""
+    """Beyond `max_pending`, whatever the chain, 429 before the endpoint begins, and `QueueFull` from `start()`."""
     app = FastAPI()
     install(app, max_pending=2)
     gates: dict[str, asyncio.Event] = {}
@@ -310,7 +310,7 @@ def test_the_number_of_runs_of_an_app_is_limited(serving):
                 "See errors#queue-full"
             )
             gates["on"].set()
-            while (await client.post("/two")).status == 429:
+            while (await client.post("/two")).status == 429:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -441,7 +441,7 @@ def test_what_does_not_end_is_left_behind(serving, caplog, monkeypatch):
 
     async def drive(_client: Any) -> list[Run]:
         run = await chain(forever, name="slow").start()
-        while not run.tasks["forever"].attempts:
+        while not run.tasks["forever"].attempts:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
         return [run]
 
@@ -602,8 +602,8 @@ def test_the_memory_engine_warns_in_one_of_several_workers(serving, monkeypatch,
     asyncio.run(main())
     warnings = [record.getMessage() for record in caplog.records]
     text = (
-        f"{expected} workers serve this app, and each knows only its own runs: a status page asked of another one is not "
-        'found. Fix: install(app, engine="sqlite:///chains.db")'
+        f"{expected} workers serve this app, and each knows only its own runs: a status page asked of another one is "
+        'not found. Fix: install(app, engine="sqlite:///chains.db")'
     )
     assert warnings == ([text] if expected > 1 else [])
 

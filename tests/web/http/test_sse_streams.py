@@ -87,7 +87,7 @@ def test_a_run_is_streamed_to_its_end(serving):
 
 def test_every_kind_of_event(serving):
     """Retries, failures, skips, undos, progress and logs, each with what belongs to it; no text of errors."""
-    app, runtime = shop()
+    app, _ = shop()
     gates: Gates = {}
     log = logging.getLogger("shop")
 
@@ -198,7 +198,7 @@ def test_a_cancelled_run_ends_its_stream(serving):
 
 
 def test_a_stream_is_resumed(serving):
-    """`Last-Event-ID`, or `after`, gives what came after it and no snapshot; what lies ahead of the run gives a snapshot."""
+    """`Last-Event-ID`, or `after`, gives what came after it and no snapshot; what lies ahead gives a snapshot."""
     app, _ = shop()
     gates: Gates = {}
     waiting(app, gates)
@@ -232,7 +232,7 @@ def test_a_stream_is_resumed(serving):
 
 
 def test_the_stream_of_a_finished_run(serving):
-    """Snapshot, end, close; who has seen the end gets 204 and comes no more; who has seen only the snapshot gets the end."""
+    """Snapshot, end, close; who has seen the end gets 204; who has seen only the snapshot gets the end."""
     app, _ = shop()
 
     @task
