@@ -27,6 +27,7 @@ def run_benchmarks(*arguments: str) -> str:
         "features",  # P11, P12, P14
         "stall",  # P15
         "imports",  # P16
+        "pages",  # the dashboard
     ],
 )
 def test_goals_are_measured(subject: str, tmp_path: Path) -> None:

@@ -45,5 +45,5 @@ class NotMeasured:
 
 Measure: TypeAlias = Callable[[Effort], AsyncIterator[Finding | NotMeasured]]
 
-SUBJECTS: Final = ("running", "planning", "features", "endpoint", "stall", "imports")
+SUBJECTS: Final = ("running", "planning", "features", "endpoint", "stall", "imports", "pages")
 """The modules of this package, in the order in which they run."""
