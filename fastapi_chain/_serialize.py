@@ -1,14 +1,14 @@
 """Values as JSON text, by the annotation of whoever makes them; never pickle.
 
-A value that would not come back equal is refused where it is made: the mistake then shows in the first test, not after the first
-crash.
+A value that would not come back equal is refused where it is made: the mistake then shows in the first test, not after
+the first crash.
 """
 
 import json
 import types
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
@@ -108,11 +108,11 @@ _cached = cache(_build)
 
 def _adapter(annotation: object) -> TypeAdapter[object]:
     try:
-        return TypeAdapter(annotation, config=_CONFIG)
+        return TypeAdapter(cast("Any", annotation), config=_CONFIG)
     except PydanticUserError as error:
         if error.code != "type-adapter-config-unused":
             raise
-        return TypeAdapter(annotation)
+        return TypeAdapter(cast("Any", annotation))
 
 
 def _plain_dump(value: object) -> str:

@@ -1,6 +1,10 @@
-"""The durable engine under test: on a file of its own, or on a database of its own in a Postgres that the tests have started."""
+"""The durable engine under test.
+
+On a file of its own, or on a database of its own in a Postgres that the tests have started.
+"""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,9 +47,8 @@ class Databases:
     def server(self) -> Postgres:
         """The server; it starts when it is first needed."""
         if self._postgres is None:
-            folder = self.folder / "postgres"
-            folder.mkdir()
-            self._postgres = Postgres(folder)
+            # Not below pytest's own folder, which every other run of pytest closes to other users.
+            self._postgres = Postgres(Path(tempfile.mkdtemp(prefix="fastapi-chain-")))
             self._postgres.start()
             migrate(Database(self._postgres.new_database(name=TEMPLATE)))
         return self._postgres
@@ -57,6 +60,7 @@ class Databases:
     def close(self) -> None:
         if self._postgres is not None:
             self._postgres.stop()
+            shutil.rmtree(self._postgres.folder, ignore_errors=True)
 
 
 class BusyLoop(VirtualLoop):

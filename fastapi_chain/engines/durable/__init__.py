@@ -7,6 +7,7 @@
     schema.py     a plan's values as text, and the numbers of its steps
     snapshot.py   a whole run as JSON: what stands at the beginning of a round of retries
     telling.py    events as text and back
+    prior.py      how a run has ended, and what one must know that is carried on
     children.py   tasks with workers of their own: `queue=`, `limit=`, `rate=`
     execution.py  one run that runs in this process: the same schedule as in memory, with a checkpoint for each task
     stored.py     what is stored of a run
@@ -26,6 +27,6 @@
     cron.py       chains that start by themselves
     engine.py     the engine: all of it together
 
-DBOS checkpoints, dequeues and fences. What it lacks without its commercial service is that somebody takes over from a process that
-died: that is `keeper.py`.
+DBOS checkpoints, dequeues and fences. What it lacks without its commercial service is that somebody takes over from a
+process that died: that is `keeper.py`.
 """

@@ -1,7 +1,7 @@
 """All contact with DBOS.
 
-DBOS is one for each process: a second engine on another database finds it taken. What is less than public is used here only, and
-`tests/engines/test_durable_contract.py` says of each such thing what it must do.
+DBOS is one for each process: a second engine on another database finds it taken. What is less than public is used here
+only, and `tests/engines/test_durable_contract.py` says of each such thing what it must do.
 """
 
 import asyncio
@@ -135,7 +135,7 @@ class Worker:
         # DBOS waits for its threads: not on the loop, on which they may need a turn.
         stopper = threading.Thread(target=DBOS.destroy, daemon=True)
         stopper.start()
-        while stopper.is_alive():
+        while stopper.is_alive():  # noqa: ASYNC110 - a thread sets no event
             await asyncio.sleep(0.01)
         # DBOS has put its own executor, which is shut down now, into the loop.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))

@@ -1,7 +1,7 @@
 """The `RunBackend` of the durable engine: a run that runs here, or elsewhere, or has not begun.
 
-As long as it runs in this process, and after that, it shows the run itself, with the exceptions that were raised. Else it shows what the database knows,
-read again when somebody looks and the last look is a moment old.
+As long as it runs in this process, and after that, it shows the run itself, with the exceptions that were raised. Else
+it shows what the database knows, read again when somebody looks and the last look is a moment old.
 """
 
 import asyncio

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from .children import ChildDoc
 from .database import events, orders, outputs, steps, workflows
 from .documents import OutcomeDoc
-from .execution import Prior
 from .link import Link
 from .names import TASK, VERSION
+from .prior import Prior
 from .snapshot import Base
 from .stored import ACTIVE, FINISHED
 
@@ -53,8 +53,8 @@ class Carrying:
                     steps.c.workflow_uuid == run, steps.c.output.is_not(None)
                 )
             ).all()
-        found = ((row.function_id, json.loads(row.output)) for row in rows)
-        return {number: doc for number, doc in found if isinstance(doc, dict) and "state" in doc}
+        # A note that a task is about to begin is text, and no outcome.
+        return {row.function_id: json.loads(row.output) for row in rows if row.output.startswith("{")}
 
     def begun(self, run: str, at: float) -> None:
         """Keep when a run with a deadline began."""

@@ -1,7 +1,7 @@
 """Tasks with workers of their own: `queue=`, and `limit=` and `rate=`, which hold for all workers together.
 
-Such a task, or each item of it, is a workflow of its own on a queue of DBOS's, which knows how many may run and begin. The run waits for it as for any
-other task, and keeps its outcome in the same place.
+Such a task, or each item of it, is a workflow of its own on a queue of DBOS's, which knows how many may run and begin.
+The run waits for it as for any other task, and keeps its outcome in the same place.
 """
 
 import asyncio
@@ -60,13 +60,19 @@ def queue_of(spec: TaskSpec) -> TaskQueue:
 
 
 def queues_of(plan: Plan) -> dict[str, tuple[TaskQueue, str | None]]:
-    """Return the queues of a plan's tasks by name, each with what its workers must have been told to work on; None: all do."""
+    """Return the queues of a plan's tasks by name, each with what its workers must have been told to work on.
+
+    None: all do.
+    """
     specs = [node.spec for node in plan.nodes if goes_elsewhere(node.spec)]
     return {queue["name"]: (queue, spec.queue) for spec in specs for queue in [queue_of(spec)]}
 
 
 def child_id(run: str, round_: int, name: str) -> str:
-    """Return the id of the workflow that is one call of a task: the same after a recovery, so that it is not called twice."""
+    """Return the id of the workflow that is one call of a task.
+
+    The same after a recovery, so that it is not called twice.
+    """
     return f"{run}:{round_}:{name}"
 
 

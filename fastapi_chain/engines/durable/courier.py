@@ -1,7 +1,7 @@
 """Carries word between the runs of this process and the database: events out, orders in.
 
-A run that is over in a moment costs nothing here: what has happened in it can be told afterwards from its outcomes. One that takes longer has its
-events told, so that they can be followed from everywhere.
+A run that is over in a moment costs nothing here: what has happened in it can be told afterwards from its outcomes.
+One that takes longer has its events told, so that they can be followed from everywhere.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Connections to the database, and our own tables beside DBOS's.
 
-There are two sets of connections. DBOS's own waits until the database is back, since runs that have begun can wait. That of requests
-gives up soon, since clients cannot.
+There are two sets of connections. DBOS's own waits until the database is back, since runs that have begun can wait.
+That of requests gives up soon, since clients cannot.
 """
 
 import sqlite3
@@ -65,7 +65,8 @@ orders = sa.Table(
 )
 """What a run must know that is carried on.
 
-Which round it is in, what stood at its beginning, whether it is to end early, when it began, and which event was the last one before.
+Which round it is in, what stood at its beginning, whether it is to end early, when it began, and which event was the
+last one before.
 """
 
 answers = sa.Table(
@@ -190,8 +191,9 @@ class Database:
             if found is None:
                 connection.execute(sa.insert(meta).values(format=FORMAT))
         if found is not None and found > FORMAT:
+            what = f"Database {self.shown!r} was set up by a newer fastapi_chain: it has format {found}, not {FORMAT}."
             raise EngineError(
-                what=f"Database {self.shown!r} was set up by a newer fastapi_chain: its tables have format {found}, this version knows {FORMAT}.",
+                what=what,
                 fixes=("pip install --upgrade fastapi-chain",),
             )
 

@@ -1,4 +1,7 @@
-"""What windows on runs ask of the database: the `Home` of every `DurableRun`, and where all of this process are known."""
+"""What windows on runs ask of the database.
+
+The `Home` of every `DurableRun`, and where all of this process are known.
+"""
 
 from collections.abc import Sequence
 from weakref import WeakValueDictionary

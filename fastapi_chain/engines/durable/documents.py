@@ -1,7 +1,7 @@
 """What has become of a task, an item or an undo, as a JSON document and back.
 
-Times are the time of day, in seconds since 1970. The value is text of its own (`_serialize`), so that whoever only wants to know how
-things stand need not understand it.
+Times are the time of day, in seconds since 1970. The value is text of its own (`_serialize`), so that whoever only
+wants to know how things stand need not understand it.
 """
 
 from datetime import datetime
@@ -61,6 +61,15 @@ def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc
         doc["reason"] = ledger.reasons[i]
     if i in ledger.roots:
         doc["root"] = ledger.roots[i]
+    if i in ledger.earlier:
+        doc["earlier"] = ledger.earlier[i]
+    if value is not None:
+        doc["value"] = value
+    _dump_undo(ledger, i, doc)
+    return doc
+
+
+def _dump_undo(ledger: Ledger, i: int, doc: OutcomeDoc) -> None:
     if i in ledger.undone:
         doc["undone"] = True
     if i in ledger.undos:
@@ -68,11 +77,6 @@ def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc
         doc["undo"] = UndoDoc(at=at + ledger.epoch)
         if error is not None:
             doc["undo"]["error"] = [error.type, error.message]
-    if i in ledger.earlier:
-        doc["earlier"] = ledger.earlier[i]
-    if value is not None:
-        doc["value"] = value
-    return doc
 
 
 def load_outcome(ledger: Ledger, i: int, doc: OutcomeDoc, *, name: str, run: str) -> None:

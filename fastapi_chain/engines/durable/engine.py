@@ -38,7 +38,10 @@ _PROBE: Final = 1.0
 """Seconds for which a database that has answered is believed to be there."""
 
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
-"""Seconds between attempts to let a committed run begin while the database is away; the last one for all further ones."""
+"""Seconds between attempts to let a committed run begin while the database is away.
+
+The last one for all further ones.
+"""
 
 
 class NoPages:
@@ -164,7 +167,10 @@ class DurableEngine:
         self._intake.register(queue["name"], at_once=min(AT_ONCE, together or AT_ONCE), together=together, rate=rate)
 
     async def drain(self, seconds: float) -> None:
-        """End: let what runs come to its end, for at most *seconds*; what is left is carried on by others, or after a restart."""
+        """End: let what runs come to its end, for at most *seconds*.
+
+        What is left is carried on by others, or after a restart.
+        """
         ends = [run.performer for run in self._desk.windows() if run.performer is not None]
         waiting = [*self._tasks, *ends]
         if waiting:
@@ -330,7 +336,7 @@ class DurableEngine:
         """Forget *run*, unless another request shares it."""
         backend, order = _taken(run)
         if backend.stored:
-            self._spawn(self.link(self._intake.drop, order, backend.id))
+            _ = self._spawn(self.link(self._intake.drop, order, backend.id))
 
     # --- a run is looked for
 

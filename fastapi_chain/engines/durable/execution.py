@@ -1,15 +1,14 @@
 """One run that runs in this process: the schedule of every engine, with a checkpoint for each task.
 
-What ends a run early (a deadline, somebody's order, an effect that may have been cut off) ends its tasks, not the workflow around it: that goes on to
-undo and to keep the end. What ends the workflow, because the process stops or has lost the run to another one, leaves the run as it is for whoever
-carries it on.
+What ends a run early (a deadline, somebody's order, an effect that may have been cut off) ends its tasks, not the
+workflow around it: that goes on to undo and to keep the end. What ends the workflow, because the process stops or has
+lost the run to another one, leaves the run as it is for whoever carries it on.
 """
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, NotRequired, Protocol, TypedDict, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, cast
 
 from fastapi_chain._clock import Timer
 from fastapi_chain._fan import FanOutRun
@@ -30,48 +29,15 @@ from fastapi_chain.spec import Source
 
 from .children import Elsewhere, child_doc, child_id, goes_elsewhere, queue_of
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
+from .prior import EndDoc, Prior
 from .schema import Numbers, StoredState, StoredUnit
-from .snapshot import Base, load_base
+from .snapshot import load_base
 
 INTERRUPTED: Final = "interrupted"
 """The reason of a run that has met a task with `effect="once"` which had begun when its process died."""
 
 Checkpoint = Callable[[int, str, Callable[[], Awaitable[object]]], Awaitable[Any]]
 """Returns what is kept under a number; if there is nothing, does it and keeps it."""
-
-
-class EndDoc(TypedDict):
-    """How a run ended."""
-
-    state: StateName
-    started: float
-    finished: float
-    tasks: list[OutcomeDoc]
-    fans: dict[str, int]
-    names: list[str]
-    round: int
-    reason: NotRequired[str]
-    error: NotRequired[str]
-
-
-@dataclass(slots=True, kw_only=True)
-class Prior:
-    """What a run that is carried on must know."""
-
-    round: int = 0
-    """How often it has been retried."""
-    base: Base | None = None
-    """What stood at the beginning of this round; None in the first."""
-    cancel: str | None = None
-    """Why it is to end early."""
-    started: float | None = None
-    """When it began, in seconds since 1970."""
-    seq: int = 0
-    """The number of the last event that the database knows."""
-    told: frozenset[tuple[str, str]] = field(default_factory=frozenset)
-    """The kinds of these events, each with its task."""
-    recorded: Mapping[int, OutcomeDoc] = field(default_factory=dict)
-    """The outcomes that are kept; only looked up where the run is to end early."""
 
 
 class Home(Protocol):
@@ -94,10 +60,11 @@ class Execution:
         self,
         home: Home,
         state: StoredState,
+        prior: Prior,
+        *,
         names: list[str],
         values: dict[str, str],
-        deadline: float | None,
-        prior: Prior,
+        deadline: float | None = None,
     ) -> None:
         """Prepare to run *state*.
 
@@ -377,8 +344,9 @@ class Execution:
         source: Source = unit.step.spec.source
         unit.begin()
         unit.fail(
+            # With effect="once" it is not started again by itself.
             RunError(
-                what=f'Task {unit.name!r} had begun when its process died; it has effect="once", so it is not started again by itself.',
+                what=f"Task {unit.name!r} had begun when its process died, and may or may not have taken effect.",
                 rows=(("declared at", source.at),),
                 fixes=("find out whether it has taken effect, then: await run.retry()",),
             )

@@ -1,7 +1,7 @@
 """The heartbeat of this process, and what becomes of the runs of processes that have died.
 
-DBOS fences: a process that was only asleep cannot write any more once somebody else has taken its runs. So to be wrong about a death does no harm
-beyond a task that runs twice.
+DBOS fences: a process that was only asleep cannot write any more once somebody else has taken its runs. So to be wrong
+about a death does no harm beyond a task that runs twice.
 """
 
 import logging
@@ -98,7 +98,7 @@ class Keeper:
                 self._tick()
             except EngineUnavailable as error:
                 _log.warning("engine %s does not answer: %s", self._link.database.shown, error.reason)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # Whatever it is, the next beat must come.
                 _log.exception("the keeper of engine %s met an error", self._link.database.shown)
 
@@ -150,8 +150,8 @@ class Keeper:
     def let_go(self, dead: Sequence[str]) -> None:
         """Put back on their queues what *dead* processes had, and see to the runs whose request died with them.
 
-        Of these, what was sure begins, and what was not ends as `unconfirmed`. Two who do it at once do no harm: whoever comes second
-        finds nothing.
+        Of these, what was sure begins, and what was not ends as `unconfirmed`. Two who do it at once do no harm:
+        whoever comes second finds nothing.
         """
         with self._link.writing() as connection:
             connection.execute(

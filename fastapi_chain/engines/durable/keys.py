@@ -32,12 +32,13 @@ class DurableKeys:
             # A claim whose process has died before it could answer is as good as none.
             alive = sa.select(processes.c.id)
             connection.execute(sa.delete(answers).where(answers.c.answer.is_(None), answers.c.process.not_in(alive)))
+            now = float(connection.execute(sa.select(clock)).scalar_one())
             made = connection.execute(
                 sa.text(
                     "INSERT INTO fastapi_chain_answers (chain, key, payload, process, at) "
-                    f"VALUES (:chain, :key, :payload, :process, {clock.text}) ON CONFLICT (chain, key) DO NOTHING"
+                    "VALUES (:chain, :key, :payload, :process, :now) ON CONFLICT (chain, key) DO NOTHING"
                 ),
-                {"chain": chain, "key": key, "payload": payload, "process": self._link.process},
+                {"chain": chain, "key": key, "payload": payload, "process": self._link.process, "now": now},
             )
             if made.rowcount:
                 return None

@@ -54,10 +54,8 @@ def task_queue(name: str) -> str:
 
 def here() -> str:
     """Return what tells this machine (and container) from others as long as it is up."""
-    parts = [socket.gethostname()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        parts.append(_read(Path(path)))
-    return "/".join(parts)
+    files = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")
+    return "/".join([socket.gethostname(), *(_read(Path(file)) for file in files)])
 
 
 def _read(path: Path) -> str:

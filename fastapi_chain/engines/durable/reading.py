@@ -11,7 +11,7 @@ from fastapi_chain.plan import Plan, make_plan
 from fastapi_chain.schedule import Schedule
 
 from .documents import OutcomeDoc, load_outcome
-from .execution import Prior
+from .prior import Prior
 from .schema import Numbers, Schema, StoredState
 from .snapshot import load_base, load_items, load_value
 from .stored import Row

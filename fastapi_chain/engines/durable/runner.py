@@ -17,9 +17,10 @@ from .children import ChildDoc, Elsewhere, child_unit
 from .courier import Courier
 from .desk import Desk
 from .documents import OutcomeDoc
-from .execution import EndDoc, Execution, Prior
+from .execution import Execution
 from .link import Link
 from .plans import Plans
+from .prior import EndDoc, Prior
 from .schema import Schema, StoredState
 from .stored import RunDoc
 
@@ -71,7 +72,7 @@ class Runner:
 
     async def idle(self) -> None:
         """Return when nothing runs here any more."""
-        while self.fresh or self._active or self._calls:
+        while self.fresh or self._active or self._calls:  # noqa: ASYNC110 - only tests wait for that
             await asyncio.sleep(_IDLE)
 
     async def stop(self) -> None:
@@ -91,7 +92,7 @@ class Runner:
             prior = await self._link(self._prior, run, doc)
             state = self._carried(run, doc)
             backend = self._desk.known(run) or self._desk.window(state)
-        execution = Execution(self, state, doc["names"], doc["values"], doc["deadline"], prior)
+        execution = Execution(self, state, prior, names=doc["names"], values=doc["values"], deadline=doc["deadline"])
         if doc["deadline"] is not None and prior.started is None:
             await self._link(self._carrying.begun, run, state.clock.time())
         backend.attach(execution)
@@ -138,7 +139,7 @@ class Runner:
         state = self._carried(doc["run"], run)
         step = self.program(state).steps[schema.plan.index[doc["task"]]]
         unit = child_unit(state, step, self.hop, doc)
-        execution = Execution(self, state, [], doc["values"], None, Prior())
+        execution = Execution(self, state, Prior(), names=[], values=doc["values"])
         id_ = workflow_id()
         self._calls[id_] = execution
         try:

@@ -1,7 +1,8 @@
 """What a plan means to the database: its values as text, and the numbers under which its outcomes are kept.
 
-DBOS keeps the outcome of a step under the number at which it was drawn. Drawn in the order in which tasks happen to start, the numbers
-would mean other tasks after a crash; so each task has its number from the start, for each round of retries, whatever runs first.
+DBOS keeps the outcome of a step under the number at which it was drawn. Drawn in the order in which tasks happen to
+start, the numbers would mean other tasks after a crash; so each task has its number from the start, for each round of
+retries, whatever runs first.
 """
 
 from collections.abc import Sequence
@@ -141,7 +142,7 @@ class Numbers:
         """Count the tasks in the order in which they stood when the run was made; those that came later stand behind.
 
         Args:
-            names: The tasks of the plan of that time, in its order: all else follows from it, whatever the plan is today.
+            names: The tasks of the plan of that time, in its order: all else follows from it.
             plan: The plan of today.
             round_: How often the run has been retried.
 

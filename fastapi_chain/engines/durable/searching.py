@@ -20,7 +20,10 @@ _STATES: Final[dict[RunState, tuple[str, ...]]] = {
     "failed": ("SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "CANCELLED"),
     "cancelled": ("SUCCESS", "CANCELLED"),
 }
-"""The states of DBOS's in which runs of each state of ours may be: to DBOS, a run that has ended in order has succeeded."""
+"""The states of DBOS's in which runs of each state of ours may be.
+
+To DBOS, a run that has ended in order has succeeded.
+"""
 
 _AT_ONCE: Final = 200
 """How many rows are asked for at once."""

@@ -57,7 +57,7 @@ def load_items(state: StoredState, i: int, docs: "list[OutcomeDoc]") -> None:
         state.slots[i] = [value for value in values if value is not MISSING]
 
 
-def load_value(
+def load_value(  # noqa: PLR0917 - each of another kind
     state: StoredState, ledger: Ledger, number: int, task: int, values: list[object], doc: OutcomeDoc
 ) -> None:
     """Put down what task number *task*, or an item of it, has returned, as number *number* of *values*."""

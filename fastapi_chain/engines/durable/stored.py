@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple, TypedDict
 
 from fastapi_chain.outcome import RunState as StateName
 
-from .execution import EndDoc
 from .names import HELD
+from .prior import EndDoc
 
 WAITING: Final = ("ENQUEUED", "DELAYED")
 ACTIVE: Final = (*WAITING, "PENDING")
