@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from fastapi_chain import typecheck
 from fastapi_chain._fastapi import input_kinds
 from fastapi_chain._terminal import Line, Span
 from fastapi_chain._text import columns, counted
-from fastapi_chain.chains import Chain, all_chains
+from fastapi_chain.chains import Chain, all_chains, draft_of
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.errors import ChainError, InvalidChain
@@ -20,11 +21,15 @@ from fastapi_chain.web.checking import chains_of, check_chains, endpoints_of
 from fastapi_chain.web.runtime import runtime_of
 
 from .discovery import Found, ImportFailed, find_app
+from .stopping import Stop
 
 Severity = Literal["error", "warning"]
 
 _FIRST: Final = ("consumer", "task", "endpoint", "second")
 """The attributes of an error that name the place to look at first."""
+
+_BARE: Final = frozenset({"chain-flow", "warning"})
+"""The codes that have no section in docs/errors.md."""
 
 _PLACE: Final = re.compile(r"^(?P<file>.+):(?P<line>\d+)$")
 _LAST_PLACE: Final = re.compile(r"\((?P<place>[^()\s]+:\d+)\)$")
@@ -145,6 +150,36 @@ def look(found: Found) -> Report:
     return report
 
 
+def check_types(wanted: str | None, checker: str | None) -> Report:
+    """Import the app, and let a type checker look at what flows between the tasks of its chains.
+
+    Raises:
+        Stop: There is no app, or the checker cannot be run.
+    """
+    found = find_app(wanted)
+    introduce(found.app)
+    chains = every_chain(found.app)
+    try:
+        with _warnings():
+            types = typecheck.check_types(chains, checker)
+    except typecheck.CheckerMissing as missing:
+        raise Stop(str(missing)) from missing
+    report = Report(app=found.name, how=f"{found.how}, checked with {types.checker}")
+    report.chains += [Looked(name=chain.name, tasks=len(draft_of(chain).plan.nodes)) for chain in chains]
+    report.others += [_finding(finding, types.checker) for finding in types.findings]
+    report.others += _problems(types.problems, None)
+    report.others += [
+        _warning(f"task {name!r} is left out: it is made where no module can name it", None) for name in types.left_out
+    ]
+    return report
+
+
+def _finding(finding: typecheck.Finding, checker: str) -> Problem:
+    file, line = _split(Source(name="", file=finding.file, line=finding.line).at)
+    said = () if finding.detail == finding.message else (f"{checker}: {finding.detail}",)
+    return Problem(severity="error", code="chain-flow", message=finding.message, file=file, line=line, evidence=said)
+
+
 def introduce(app: object) -> None:
     """Tell the endpoints of *app* what only its routes know about them."""
     for _, endpoint, route in endpoints_of(app):
@@ -209,7 +244,7 @@ def _problems(errors: Iterable[ChainError], chain: str | None) -> Iterator[Probl
         )
 
 
-def _warning(text: str, chain: str) -> Problem:
+def _warning(text: str, chain: str | None) -> Problem:
     match = _LAST_PLACE.search(text)
     file, line = (None, None) if match is None else _split(match["place"])
     return Problem(severity="warning", code="warning", message=text, chain=chain, file=file, line=line)
@@ -269,7 +304,7 @@ def _problem(problem: Problem) -> Iterator[Line]:
             yield (Span(f"  {number:>4} │ ", "dim"), Span(text))
     yield from ((Span(f"       {row}", "dim"),) for row in problem.evidence)
     yield from ((Span("       help: ", "type"), Span(text)) for text in problem.help)
-    if problem.code != "warning":
+    if problem.code not in _BARE:
         yield (Span(f"       see: errors#{problem.code}", "dim"),)
 
 

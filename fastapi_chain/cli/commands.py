@@ -70,6 +70,9 @@ class Form(StrEnum):
     GITHUB = "github"
 
 
+Format = Annotated[Form, typer.Option("--format", help="For a person, a program, or GitHub's pages.")]
+
+
 def run(arguments: list[str] | None = None) -> int:
     """Run the command in *arguments*, those of this process by default; return the exit code."""
     try:
@@ -120,14 +123,12 @@ def every(
 
 
 @app.command()
-def check(
-    *,
-    app: App = None,
-    form: Annotated[Form, typer.Option("--format", help="For a person, a program, or GitHub's pages.")] = Form.TEXT,
-    as_json: Json = False,
-) -> int:
+def check(*, app: App = None, form: Format = Form.TEXT, as_json: Json = False) -> int:
     """Check every chain of the app; exit with 1 if something is wrong."""
-    report = checking.check_app(app)
+    return _print(checking.check_app(app), form, as_json=as_json)
+
+
+def _print(report: checking.Report, form: Form, *, as_json: bool) -> int:
     if as_json or form is Form.JSON:
         say_json(report.document())
     elif form is Form.GITHUB:
@@ -267,7 +268,15 @@ def worker(app: App = None) -> int:
     return _done(work(find_app(app)))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def typecheck(context: typer.Context) -> int:
-    """Check the chains with pyright, ty or pyrefly, as the mypy plugin does."""
-    return 2
+@app.command()
+def typecheck(
+    *,
+    app: App = None,
+    checker: Annotated[
+        str | None, typer.Option(metavar="NAME", help="mypy, pyright, ty or pyrefly; default: the one of this project.")
+    ] = None,
+    form: Format = Form.TEXT,
+    as_json: Json = False,
+) -> int:
+    """Check with any type checker what flows between tasks; exit with 1 if something is wrong."""
+    return _print(checking.check_types(app, checker), form, as_json=as_json)

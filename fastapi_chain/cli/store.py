@@ -51,7 +51,7 @@ async def opened(found: Found) -> AsyncIterator["StoredRuns"]:
     try:
         yield StoredRuns(engine)
     finally:
-        await engine.close()
+        await engine.drain(0.0)
 
 
 class StoredRuns:

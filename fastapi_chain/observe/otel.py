@@ -42,12 +42,11 @@ _SCOPE: Final = "fastapi_chain"
 _FAILED: Final = Status(StatusCode.ERROR)
 
 
-class Queue(Protocol):
-    """What tells how long the queue is: an engine."""
+class Pending(Protocol):
+    """What tells how long the queue is: an engine, `runtime.engine`."""
 
-    @property
-    def queued(self) -> int:
-        """How many runs wait for their turn."""
+    def pending(self, chain: str | None) -> int:
+        """Return how many runs are queued or running; None: of all chains together."""
 
 
 @dataclass(slots=True)
@@ -86,7 +85,7 @@ class OpenTelemetry:
       their counts are the numbers of runs and tasks.
     - `fastapi_chain.task.retries`: how many attempts were followed by another one.
     - `fastapi_chain.runs.active`: how many runs are under way.
-    - `fastapi_chain.runs.queued`: how many wait for their turn, once `watch` was told of an engine.
+    - `fastapi_chain.runs.pending`: how many are queued or under way, once `watch` was told of an engine.
     """
 
     in_context: Final = True
@@ -125,14 +124,18 @@ class OpenTelemetry:
             "fastapi_chain.runs.active", unit="{run}", description="Runs that are under way"
         )
 
-    def watch(self, queue: Queue) -> None:
-        """Let `fastapi_chain.runs.queued` say how many runs wait in *queue*, an engine."""
+    def watch(self, engine: Pending) -> None:
+        """Let `fastapi_chain.runs.pending` say how many runs are queued or running on *engine*.
+
+        runtime = install(app, sinks=[telemetry])
+        telemetry.watch(runtime.engine)
+        """
 
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(queue.queued)
+            yield Observation(engine.pending(None))
 
         self._meter.create_observable_gauge(
-            "fastapi_chain.runs.queued", [observe], unit="{run}", description="Runs that wait for their turn"
+            "fastapi_chain.runs.pending", [observe], unit="{run}", description="Runs that are queued or running"
         )
 
     def __call__(self, event: Event) -> None:

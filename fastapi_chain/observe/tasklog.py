@@ -122,7 +122,7 @@ class _Keeper(logging.Handler):
             last.handle(record)
 
     def _is_alone(self, name: str) -> bool:
-        """Whether no other handler hears the logger *name*: Python prints warnings then, unless it finds a handler, us."""
+        """Whether no other handler hears the logger *name*: Python would print its warnings then, but for us."""
         logger: logging.Logger | None = logging.getLogger(name)
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):

@@ -292,3 +292,67 @@ def test_pyproject_is_wrong(cli: Cli) -> None:
         2,
         "fastapi-chain: error: pyproject.toml: [tool.fastapi] Input should be a valid string\n",
     )
+
+
+TYPED = """
+from fastapi import FastAPI
+from fastapi_chain import chain, task
+
+app = FastAPI()
+
+
+@task
+async def parse(text: str) -> list[int]:
+    return []
+
+
+@task(after=[parse])
+async def store(parse: list[str]) -> None:
+    pass
+
+
+@task(after=["nobody"])
+async def lost() -> None:
+    pass
+
+
+def make():
+    @task
+    async def inner() -> None:
+        pass
+
+    return inner
+
+
+@app.post("/a")
+@chain(store, lost, make())
+async def imports(text: str) -> None:
+    pass
+"""
+
+
+def test_typecheck(cli: Cli) -> None:
+    """A type checker looks at what flows between tasks; what it finds is told like the problems of `check`."""
+    cli.write("main.py", TYPED)
+    result = cli.process("typecheck", "--checker", "mypy")
+    assert (result.code, result.err) == (1, "")
+    assert result.lines[0] == "App main:app  found as `fastapi run` finds it, checked with mypy"
+    assert (
+        "error[chain-flow]: Task 'parse' returns list[int], but task 'store' takes 'parse' as list[str]."
+        in result.lines
+    )
+    assert any(line.startswith("       mypy: ") for line in result.lines)
+    assert any(line.startswith("error[unknown-task]: ") for line in result.lines)
+    assert "warning[warning]: task 'inner' is left out: it is made where no module can name it" in result.lines
+    document = cli.process("typecheck", "--checker", "mypy", "--json").json
+    assert [problem["code"] for problem in document["problems"]] == ["chain-flow", "unknown-task", "warning"]
+
+
+def test_a_checker_that_is_none(cli: Cli) -> None:
+    """A checker that cannot be run is told in one line; exit code 2."""
+    cli.write("main.py", "from fastapi import FastAPI\n\napp = FastAPI()\n")
+    result = cli("typecheck", "--checker", "pylint")
+    assert (result.code, result.err) == (
+        2,
+        "fastapi-chain: error: there is no checker 'pylint': choose one of mypy, pyright, ty, pyrefly\n",
+    )

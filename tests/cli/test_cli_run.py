@@ -95,7 +95,7 @@ def test_the_run_is_drawn(shop: Cli) -> None:
     assert '  main.py:31   raise PermissionError("declined")' in result.lines
     assert "  PermissionError: declined" in result.lines
     whole = shop("run", "checkout", "-i", 'order={"id":13}', "-i", "day=2026-11-24", "--traceback")
-    assert "execute.py" in whole.out
+    assert "line.py" in whole.out
     assert 'raise PermissionError("declined")' in whole.out
 
 
