@@ -34,8 +34,8 @@ def replay(run: RunState) -> list[Event]:
     """
     run.settle()
     rows = [*(row for node in run.plan.nodes for row in _task(run, node)), *_logged(run)]
-    # Sorting keeps the order of what happened at the same time: that of the tasks, and for each its own.
-    told = sorted(rows, key=lambda row: row[0])
+    # Sorting keeps the order of what happened at the same time: that of the tasks, and for each its own. Undo comes last.
+    told = sorted(rows, key=lambda row: (row[0], row[1] is TaskUndone))
     if run.started is not None:
         told.insert(0, (utc(run.started + run.epoch), RunStarted, {}))
     if run.finished is not None:

@@ -77,7 +77,7 @@ class RetryPolicy:
             state.upcoming_sleep = await _said(self._policy.wait(state))
         else:
             return None
-        return None if await _said(self._policy.stop(state)) else state.upcoming_sleep
+        return None if await _said(self._policy.stop(state)) else float(state.upcoming_sleep)
 
 
 async def _said(answer: T | Awaitable[T]) -> T:

@@ -14,20 +14,28 @@ KEPT: Final = 2000
 class Stream:
     """A buffer of events that never waits for its readers."""
 
-    __slots__ = ("_events", "_waiting")
+    __slots__ = ("_events", "_over", "_waiting")
 
     def __init__(self, past: Sequence[Event] = ()) -> None:
         """Begin with what has happened already."""
-        self._events: list[Event] = list(past[-KEPT:])  # numbered without gaps
+        self._events: list[Event] = []  # numbered without gaps
+        self._over = False  # the last of them is the end
         self._waiting: list[asyncio.Future[None]] = []
+        self.begin(past)
 
     def begin(self, past: Sequence[Event]) -> None:
         """Take what happened before anybody followed."""
         self._events[:0] = past[-KEPT:]
+        self._over = bool(self._events) and isinstance(self._events[-1], RunFinished)
+
+    def reopen(self) -> None:
+        """Expect more: the run is retried, and its end was not the last one."""
+        self._over = False
 
     def __call__(self, event: Event) -> None:
         """Take one more event: the stream is a sink."""
         self._events.append(event)
+        self._over = isinstance(event, RunFinished)
         if len(self._events) > 2 * KEPT:
             del self._events[:KEPT]
         waiting, self._waiting = self._waiting, []
@@ -42,20 +50,14 @@ class Stream:
     async def read(self, after: int) -> AsyncIterator[Event]:
         """Yield the events with a greater number than *after*, up to the end of the run: of its last round, if it was retried."""
         while True:
-            events = self._events
             # What comes in while the reader is busy is met on the next turn.
-            for event in events[max(0, after + 1 - self.first) :]:
+            for event in self._events[max(0, after + 1 - self.first) :]:
                 after = event.seq
                 yield event
-            last = self._events[-1] if self._events else None
-            if last is not None and last.seq <= after:
-                if isinstance(last, RunFinished):
-                    return
-                await self._more()
-            elif last is None:
-                await self._more()
-
-    async def _more(self) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        await future
+            if self._events and self._events[-1].seq > after:
+                continue
+            if self._over:
+                return
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future

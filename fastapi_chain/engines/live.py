@@ -388,4 +388,6 @@ class LiveRun:
             raise NothingToRetry(run=self.id)
         self.task = None
         self._ending = False
+        if self.stream is not None:
+            self.stream.reopen()
         self.engine.reopen(self)

@@ -158,7 +158,7 @@ class MemoryEngine:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         live = self._active.pop(task)
-        if live.inner.finished is None:
+        if live.task is task and live.inner.finished is None:
             # It was cancelled before its first step, and so runs no code at all.
             live.give_up()
         error = None if task.cancelled() else task.exception()
