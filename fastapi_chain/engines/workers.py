@@ -101,8 +101,8 @@ class Worker:
 
     def tell(self, i: int) -> None:
         """Tell those who follow that task *i* has started."""
-        run, step = self.line.run, self.line.program.steps[i]
-        run.tell(TaskStarted, task=step.name, attempt=run.ledger.attempt(i), max_attempts=step.max_attempts)
+        unit = self.line.unit(i)
+        unit.tell(TaskStarted, attempt=unit.attempt, max_attempts=unit.max_attempts)
 
     async def heavy(self, i: int) -> None:
         """Run task *i*, which is more than a call, then go on as any worker does."""
