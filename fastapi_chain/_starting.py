@@ -88,7 +88,7 @@ class Starting:
         key = key_of(request.headers)
         if key is not None and slot.payload is not None:
             handle_refusals(request.scope)
-            call.once = Once(request, slot.site.keys, slot.payload, chain=self._blueprint.name, key=key)
+            call.once = Once(request, call.engine.keys, slot.payload, chain=self._blueprint.name, key=key)
 
     def caller(self, values: Mapping[str, object]) -> str:
         """Return who has sent a request with these values; empty if the chain does not name that."""

@@ -140,6 +140,49 @@ class RunStore(Protocol):
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+# To keep first answers
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response, kept for whoever sends the same request again."""
+
+    status: int
+    """Its status."""
+    headers: tuple[tuple[str, str], ...]
+    """The headers that are worth repeating."""
+    body: bytes | None
+    """Its body; None: it was too large to be kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is known of a key that was there already."""
+
+    payload: str
+    """The digest of the request that came first."""
+    answer: Answer | None
+    """Its answer; None: it is still on its way."""
+
+
+class KeyStore(Protocol):
+    """The idempotency keys of requests, each within its chain."""
+
+    async def claim(self, chain: str, key: str, payload: str) -> Kept | None:
+        """Claim *key* for a request with the digest *payload*, in one atomic step; return what was there before.
+
+        None: it belongs to this request, which must either `keep` or `free` it.
+        """
+
+    async def keep(self, chain: str, key: str, answer: Answer) -> None:
+        """The request has its answer."""
+
+    async def free(self, chain: str, key: str) -> None:
+        """The request has failed: another one may try."""
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 # To run them
 # ----------------------------------------------------------------------------------------------------------------------
 
@@ -153,6 +196,10 @@ class Engine(RunStore, Protocol):
 
     max_pending: int | None
     """How many runs of all chains together may be queued or running; None: any number."""
+
+    @property
+    def keys(self) -> KeyStore:
+        """The idempotency keys of requests."""
 
     @property
     def hold_soon(self) -> Callable[..., Awaitable[None]] | None:
@@ -204,46 +251,3 @@ class Engine(RunStore, Protocol):
 
     def pending(self, chain: str | None) -> int:
         """Return how many runs of *chain*, or of all chains, are queued or running."""
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# To keep first answers
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A response, kept for whoever sends the same request again."""
-
-    status: int
-    """Its status."""
-    headers: tuple[tuple[str, str], ...]
-    """The headers that are worth repeating."""
-    body: bytes | None
-    """Its body; None: it was too large to be kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What is known of a key that was there already."""
-
-    payload: str
-    """The digest of the request that came first."""
-    answer: Answer | None
-    """Its answer; None: it is still on its way."""
-
-
-class KeyStore(Protocol):
-    """The idempotency keys of requests, each within its chain."""
-
-    async def claim(self, chain: str, key: str, payload: str) -> Kept | None:
-        """Claim *key* for a request with the digest *payload*, in one atomic step; return what was there before.
-
-        None: it belongs to this request, which must either `keep` or `free` it.
-        """
-
-    async def keep(self, chain: str, key: str, answer: Answer) -> None:
-        """The request has its answer."""
-
-    async def free(self, chain: str, key: str) -> None:
-        """The request has failed: another one may try."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi_chain._clock import current_clock
 
-from .base import Page, RunFilter
+from .base import KnownRun, Page, RunFilter
 from .live import LiveRun
 
 AGE: Final = 7 * 24 * 3600.0
@@ -84,6 +84,21 @@ class History:
                     return Page(runs=found, cursor=_cursor(found[-1]))
                 found.append(live)
         return Page(runs=found)
+
+
+class Remembering:
+    """A `RunStore` of the runs that a history knows."""
+
+    kept: History | None = None
+    """The history; None: nothing is remembered."""
+
+    async def find(self, run: str) -> KnownRun | None:
+        """Return the run with that id; None if it is not known, or not any more."""
+        return None if self.kept is None else self.kept.get(run)
+
+    async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
+        """Return at most *limit* runs, the newest first; arguments and errors as for `RunStore.search`."""
+        return Page(runs=()) if self.kept is None else self.kept.search(wanted, limit, cursor)
 
 
 def _cursor(live: LiveRun) -> str:

@@ -23,8 +23,8 @@ from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
 from fastapi_chain.schedule import PlanRun
 
-from .base import KnownRun, Page, RunFilter, RunRequest
-from .history import History
+from .base import RunRequest
+from .history import History, Remembering
 from .keys import MemoryKeys
 from .line import Line
 from .live import LiveRun
@@ -35,7 +35,7 @@ UNDO_SECONDS: Final = 5.0
 """How long a shutdown waits, beyond its `drain_timeout`, for runs that it has cancelled: for their undo, above all."""
 
 
-class MemoryEngine:
+class MemoryEngine(Remembering):
     """Runs chains on the running loop."""
 
     name: Final = "memory"
@@ -223,16 +223,6 @@ class MemoryEngine:
             program = Program(state.plan, self.gates, self.hop, overrides)
             known = self._overridden[state.plan] = dict(overrides), program
         return known[1]
-
-    # --- runs are found again
-
-    async def find(self, run: str) -> KnownRun | None:
-        """Return the run with that id; None if it is not known, or not any more."""
-        return None if self.kept is None else self.kept.get(run)
-
-    async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
-        """Return at most *limit* runs, the newest first; arguments and errors as for `RunStore.search`."""
-        return Page(runs=()) if self.kept is None else self.kept.search(wanted, limit, cursor)
 
     # --- the app begins and ends
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from fastapi_chain._fastapi import commits_before_response, follow
 from fastapi_chain._places import Place, Places
-from fastapi_chain.engines.base import Engine, KeyStore, RunRequest
+from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.run import Run
 
@@ -41,10 +41,6 @@ class Site(Protocol):
     @property
     def base(self) -> str | None:
         """The path of its router within the app; None without one."""
-
-    @property
-    def keys(self) -> KeyStore:
-        """The idempotency keys that are known."""
 
     @property
     def places(self) -> Places:

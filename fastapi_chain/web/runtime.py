@@ -15,10 +15,9 @@ from fastapi_chain._places import Places
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import ThreadPool
 from fastapi_chain.chains import Chain, all_chains
-from fastapi_chain.engines.base import Engine, KeyStore
+from fastapi_chain.engines.base import Engine
 from fastapi_chain.engines.here import set_engine
 from fastapi_chain.engines.history import History
-from fastapi_chain.engines.keys import MemoryKeys
 from fastapi_chain.engines.memory import MemoryEngine
 from fastapi_chain.engines.select import make_engine
 from fastapi_chain.errors import DeclarationError
@@ -72,7 +71,6 @@ class Runtime:
         self.expose_errors = expose_errors
         self.expose_values = expose_values
         self.places = Places()
-        self.keys: KeyStore = getattr(engine, "keys", None) or MemoryKeys()
         self.directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
         self.renderer = Renderer(expose_errors=expose_errors)
         self.feeds = Feeds(Words(self.renderer))

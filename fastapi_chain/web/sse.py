@@ -109,8 +109,8 @@ class EventStream(Response):
         finally:
             self._stopping.remove(self._bell.ring)
             listening.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
+            assert self._timer is not None, "time goes by as soon as the stream begins"
+            self._timer.cancel()
 
     async def _listen(self, receive: Callable[[], Awaitable[Message]]) -> None:
         """Find out when the client goes."""
