@@ -1,6 +1,7 @@
 """All that the page of one run shows."""
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from .graph import of_run
@@ -10,6 +11,11 @@ from .log import entries
 from .panel import Query, panel
 from .subject import Part, Subject
 from .timeline import timeline
+
+_PAUSE: Final = "250ms"
+"""How often an open page asks at most; it is the longer one where there is much to draw."""
+_LONG_PAUSE: Final = "1s"
+_MANY: Final = 60
 
 
 async def run_values(subject: Subject, query: Query, base: str, *, values: bool) -> Mapping[str, object]:
@@ -44,6 +50,7 @@ async def run_values(subject: Subject, query: Query, base: str, *, values: bool)
         "href": href,
         "values": values,
         "page_size": PAGE,
+        "pause": _PAUSE if len(subject.plan.nodes) <= _MANY else _LONG_PAUSE,
     }
 
 

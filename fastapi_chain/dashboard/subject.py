@@ -6,7 +6,7 @@ flat arrays: to count states in them costs nothing, and records are made of what
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -128,12 +128,12 @@ class Subject:
             return self.ledger, part.index
         return self.state.fans[part.index], part.item
 
-    def items(self, index: int, state: TaskState | None = None) -> list[int]:
+    def items(self, index: int, state: TaskState | None = None) -> Sequence[int]:
         """Return the numbers of the items of fan-out *index* that are in *state*; of all without one."""
         fan = self.fan(index)
-        return [] if fan is None else _numbers(fan, state)
+        return () if fan is None else _numbers(fan, state)
 
-    def indices(self, state: TaskState) -> list[int]:
+    def indices(self, state: TaskState) -> Sequence[int]:
         """Return the numbers of the tasks that are in *state*."""
         return _numbers(self.ledger, state)
 
@@ -185,8 +185,12 @@ def counted_states(ledger: Ledger) -> list[tuple[TaskState, int]]:
     return [(state, counts[state]) for state in ORDER if counts[state]]
 
 
-def _numbers(ledger: Ledger, state: TaskState | None) -> list[int]:
+def _numbers(ledger: Ledger, state: TaskState | None) -> Sequence[int]:
     if state is None:
-        return list(range(len(ledger.states)))
-    wanted = STATES.index(state)
-    return [i for i, found in enumerate(ledger.states) if found == wanted]
+        return range(len(ledger.states))
+    wanted, found = STATES.index(state), []
+    i = ledger.states.find(wanted)
+    while i >= 0:
+        found.append(i)
+        i = ledger.states.find(wanted, i + 1)
+    return found
