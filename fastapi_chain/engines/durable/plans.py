@@ -56,7 +56,7 @@ class Plans:
 
     def of(self, chain: str) -> Schema | None:
         """Return how the values of the chain called *chain* are stored; None if nobody knows it."""
-        plan = self._find(chain) or self._known.get(chain)
+        plan = self._known.get(chain) or self._find(chain)
         return None if plan is None else self.schema(plan)
 
     def program(self, state: StoredState) -> Program:
