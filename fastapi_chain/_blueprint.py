@@ -42,7 +42,7 @@ class Blueprint:
         self.options = options
         self.source = source
         self.endpoints: list[Endpoint] = []
-        self.places = Places()
+        self.places: Places = Places()
         self.chain: object = None
         """The `Chain` that it is the blueprint of."""
         self._name = name

@@ -197,8 +197,9 @@ class OptionReader:
         raise self._bad("backoff", value, wanted, "backoff=Backoff(initial=0.5, maximum=10.0)")
 
     def _errors(self, option: str, value: object) -> tuple[type[BaseException], ...]:
-        classes = value if isinstance(value, tuple) else (value,)
-        if not all(isinstance(item, type) and issubclass(item, BaseException) for item in classes):
+        given: tuple[object, ...] = value if isinstance(value, tuple) else (value,)
+        classes = tuple(item for item in given if isinstance(item, type) and issubclass(item, BaseException))
+        if len(classes) < len(given):
             raise self._bad(option, value, "an exception class, or a tuple of them", f"{option}=(ConnectionError,)")
         return classes
 

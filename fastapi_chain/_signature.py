@@ -368,7 +368,7 @@ def _tolerance(annotation: object) -> _Tolerance:
             # Items may end in any way, the fan-out as a whole only by running.
             return item._replace(accepts=item.accepts - {"skipped"}, collects=True)
     members = _members(annotation)
-    kinds = [_outcome(member) for member in members]
+    kinds: list[OutcomeKind | None] = [_outcome(member) for member in members]
     if not _all_known(kinds):
         return _Tolerance(annotation)
     value = next((get_args(m)[0] for m in members if get_origin(m) is Succeeded), Any)

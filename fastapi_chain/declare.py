@@ -7,7 +7,7 @@ said here, where the decorator stands; what is wrong with the graph is found whe
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, ClassVar, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar, cast, overload
 
 from ._options import After, EachOver, Effect, Options
 from ._specs import calling_place, make_spec, refuse_unknown, source_of
@@ -309,8 +309,8 @@ def _is_typed_in(file: str) -> bool:
     return file.startswith(("<stdin", "<ipython-input-", "<python-input-")) or "ipykernel_" in file
 
 
-default_registry = Registry("default")
+default_registry: Final = Registry("default")
 """Where `@task` puts tasks down."""
 
-task = default_registry.task
+task: Final = default_registry.task
 """`default_registry.task`: see `Registry.task`."""
