@@ -43,11 +43,12 @@ def run_checker(name: str, source: str, path: Sequence[str] = ()) -> list[tuple[
     if program is None:
         raise CheckerMissing(f"{name} is not installed: pip install {name}")
     checker = CHECKERS[name]
-    folders = [os.getcwd(), *path]  # noqa: PTH109 - as the checkers write it
+    folders = list(dict.fromkeys([str(Path.cwd()), *path, *_own_folders()]))
     with tempfile.TemporaryDirectory(prefix="fastapi-chain-") as folder:
         (Path(folder) / _FILE).write_text(source, encoding="utf-8")
         arguments = checker.command(Path(folder), folders)
-        environment = {**os.environ, "MYPYPATH": os.pathsep.join([*folders, *_given("MYPYPATH")])}
+        given = os.environ.get("MYPYPATH", "").split(os.pathsep)
+        environment = {**os.environ, "MYPYPATH": os.pathsep.join([*folders, *filter(None, given)])}
         done = subprocess.run(  # noqa: S603 - a program of the user's own, and files that we have written
             [program, *arguments], env=environment, capture_output=True, text=True, check=False
         )
@@ -84,9 +85,12 @@ def _program(name: str) -> str | None:
     return beside or shutil.which(name)
 
 
-def _given(variable: str) -> list[str]:
-    value = os.environ.get(variable)
-    return [value] if value else []
+def _own_folders() -> Iterator[str]:
+    """Yield the folders from which this process imports modules of the user's own."""
+    for entry in sys.path:
+        installed = any(Path(entry).is_relative_to(prefix) for prefix in (sys.prefix, sys.base_prefix))
+        if entry and not installed and Path(entry).is_dir():
+            yield entry
 
 
 def _mypy(folder: Path, _: Sequence[str]) -> list[str]:

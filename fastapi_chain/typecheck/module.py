@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeVar, get_origin
 
 from fastapi_chain._compatible import strip
 from fastapi_chain.errors import TypeMismatch
-from fastapi_chain.plan import Node, Plan
+from fastapi_chain.plan import Node, Plan, UndoNode
 from fastapi_chain.spec import EMPTY, EndpointSpec, ParamSpec, Signature, Source, TaskSpec
 
 from .written import Names, TaskNames, type_source
@@ -149,8 +149,7 @@ class CheckModule:
                 values[fill.param.name] = _value(f"_item(From({own}))", place)
             elif fill.kind == "task":
                 values[fill.param.name] = self._output(plan.nodes[fill.slot], undo.spec, fill.param)
-        params = tuple(fill.param for fill in undo.fills)
-        self._call(written, Signature(params=params, returns=EMPTY), values)
+        self._call(written, _signature(undo), values)
 
     def _place(self, consumer: TaskSpec, param: ParamSpec, producer: Node, via: str) -> Place | None:
         """Return what it is about that *param* takes the output of *producer*; None if that cannot be judged."""
@@ -176,24 +175,30 @@ class CheckModule:
 
     def _endpoint(self, plan: Plan, endpoint: EndpointSpec) -> None:
         """Give to every task what an endpoint gives: a function with its parameters calls them."""
-        needs: dict[int, dict[str, Value]] = {}
+        given: dict[str, tuple[Signature, dict[str, Value]]] = {}
         used: dict[str, str] = {}
         for item in plan.inputs:
-            if endpoint.gives.get(item.name, EMPTY) is not EMPTY:
-                used[item.name] = type_source(endpoint.gives[item.name], self._names)
-                for need in item.needs:
-                    node = plan.nodes[need.below]
-                    if need.task == node.spec.source:
-                        place = self._given(endpoint, need.param, need.task)
-                        needs.setdefault(need.below, {})[item.name] = Value(item.name, place)
-        calls = []
-        for below, values in needs.items():
-            written = self._tasks.of(plan.nodes[below].spec)
-            if written is not None:
-                calls.append(_call(written, plan.nodes[below].signature, values))
-        if calls:
+            if endpoint.gives.get(item.name, EMPTY) is EMPTY:
+                continue
+            for need in item.needs:
+                function = self._function(plan.nodes[need.below], need.task)
+                if function is not None:
+                    used[item.name] = type_source(endpoint.gives[item.name], self._names)
+                    place = self._given(endpoint, need.param, need.task)
+                    written, signature = function
+                    given.setdefault(written, (signature, {}))[1][item.name] = Value(item.name, place)
+        if given:
             params = ", ".join(f"{name}: {written}" for name, written in used.items())
+            calls = [_call(written, signature, values) for written, (signature, values) in given.items()]
             self._functions.append((f"def _endpoint{len(self._functions)}({params}) -> None:", calls))
+
+    def _function(self, node: Node, source: Source) -> tuple[str, Signature] | None:
+        """Return the task of *node* that stands at *source*, or its undo; None if no module can name it."""
+        if node.undo is None or source == node.spec.source:
+            written, signature = self._tasks.of(node.spec), node.signature
+        else:
+            written, signature = self._tasks.of_function(node.undo.spec), _signature(node.undo)
+        return None if written is None else (written, signature)
 
     def _given(self, endpoint: EndpointSpec, param: ParamSpec, task: Source) -> Place:
         error = TypeMismatch(
@@ -205,6 +210,11 @@ class CheckModule:
             via="endpoint" if param.name == endpoint.returns else "input",
         )
         return Place(endpoint.source.file, self._lines.of(endpoint.source, param.name), error)
+
+
+def _signature(undo: UndoNode) -> Signature:
+    """Return what an undo takes, as far as it is filled."""
+    return Signature(params=tuple(fill.param for fill in undo.fills), returns=EMPTY)
 
 
 def _value(source: str, place: Place | None) -> Value:
