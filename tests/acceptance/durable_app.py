@@ -55,7 +55,7 @@ def make_app(url: str, path: str, *, worker: bool = True, seconds: float = 0.05)
     return app
 
 
-def serve(url: str, path: str, port: int, worker: bool) -> None:  # noqa: FBT001 - a target of `Zygote.start`
+def serve(url: str, path: str, port: int, worker: bool) -> None:
     """Serve the app until killed."""
     app = make_app(url, path, worker=worker)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", lifespan="on")

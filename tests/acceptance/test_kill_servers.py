@@ -1,4 +1,7 @@
-"""Servers that are killed while requests come in: what was answered with 202 is run, and polling tells the truth about the rest."""
+"""Servers that are killed while requests come in.
+
+What was answered with 202 is run, and polling tells the truth about the rest.
+"""
 
 import http.client
 import json
@@ -52,7 +55,10 @@ class Server:
 
 @pytest.mark.timeout(120 + 10 * KILLS)
 def test_what_was_accepted_is_run_though_servers_are_killed(url: str, tmp_path, zygote: Zygote):
-    """No run of a 202 is lost; only one whose request was not over may end as `failed`, reason `unconfirmed`, and then it has not begun."""
+    """No run of a 202 is lost.
+
+    Only one whose request was not over may end as `failed`, reason `unconfirmed`, and then it has not begun.
+    """
     path = str(tmp_path / "trace")
     random_ = random.Random(url)
     accepted: dict[str, str] = {}
@@ -105,7 +111,10 @@ def _unfinished(port: int, accepted: dict[str, str], found: dict[str, Any]) -> b
 
 
 def test_two_servers_and_two_workers_share_the_work(url: str, tmp_path, zygote: Zygote):
-    """Two servers that run nothing take 200 runs; two workers share them, and when one is killed the other one carries on."""
+    """Two servers that run nothing take 200 runs.
+
+    Two workers share them, and when one is killed the other one carries on.
+    """
     path = str(tmp_path / "trace")
     servers = [Server(zygote, url, path, worker=False) for _ in range(2)]
     workers = [Server(zygote, url, path) for _ in range(2)]

@@ -45,7 +45,9 @@ def repeated(url: str, trace: Trace) -> list[tuple[str, str]]:
     with engine.connect() as connection:
         rows = connection.execute(
             sa.text(
-                f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {'' if database.is_sqlite else 'dbos.'}operation_outputs"
+                f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {
+                    '' if database.is_sqlite else 'dbos.'
+                }operation_outputs"
             )
         ).all()
     engine.dispose()

@@ -46,7 +46,10 @@ def rows(engine: DurableEngine) -> list[tuple[str, str]]:
 
 
 def test_one_run_per_key(url: str):
-    """Requests with one key share a run, in all processes; it is dropped only when all of them have failed, and starts with the first that has not."""
+    """Requests with one key share a run, in all processes.
+
+    It is dropped only when all of them have failed, and starts with the first that has not.
+    """
     seen = Log()
     ours = plain(seen)
 
@@ -83,7 +86,10 @@ def test_one_run_per_key(url: str):
 
 
 def test_a_run_is_stored_in_the_transaction_of_a_session(url: str):
-    """It begins if that is committed, and never existed if it is rolled back: for sessions and connections, sync and async."""
+    """It begins if that is committed, and never existed if it is rolled back.
+
+    For sessions and connections, sync and async.
+    """
     seen = Log()
     ours = plain(seen)
     driver = "sqlite+aiosqlite" if url.startswith("sqlite") else "postgresql+psycopg"
@@ -231,7 +237,10 @@ def test_a_chain_starts_by_itself(url: str):
 
 
 def test_what_a_dead_process_held(url: str):
-    """What was sure begins; what was not ends as `unconfirmed` without having begun, and `retry` starts it; a holder that comes back is heard."""
+    """What was sure begins; what was not ends as `unconfirmed` without having begun.
+
+    `retry` starts it; a holder that comes back is heard.
+    """
     seen = Log()
     ours = plain(seen)
 
@@ -285,7 +294,10 @@ def test_old_runs_are_deleted(url: str):
 
 
 def test_a_limit_holds_for_all_workers(url: str):
-    """At most so many calls of a task run at once, whoever runs them; a `rate` holds as well; each call has its attempts."""
+    """At most so many calls of a task run at once, whoever runs them.
+
+    A `rate` holds as well; each call has its attempts.
+    """
     registry, now, most, tried = Registry("r"), [0], [0], Counter[int]()
 
     @registry.task

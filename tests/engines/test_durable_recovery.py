@@ -22,7 +22,10 @@ async def carried_on(engine: Any, run: Run) -> Run:
 
 
 def test_what_has_ended_is_not_run_again(url: str):
-    """Outcomes of all kinds come back as they were; what was under way when the process ended runs again, and the rest runs."""
+    """Outcomes of all kinds come back as they were.
+
+    What was under way when the process ended runs again, and the rest runs.
+    """
     seen, hold = Log(), asyncio.Event()
     registry = Registry("r")
 
@@ -82,7 +85,10 @@ def test_what_has_ended_is_not_run_again(url: str):
 
 
 def test_events_go_on_where_they_stopped(url: str):
-    """The numbers of a run's events have no gaps and no repetitions, whoever has told them; what nobody came to tell is told later."""
+    """The numbers of a run's events have no gaps and no repetitions, whoever has told them.
+
+    What nobody came to tell is told later.
+    """
     registry, hold = Registry("r"), asyncio.Event()
 
     @registry.task
@@ -129,7 +135,10 @@ def test_events_go_on_where_they_stopped(url: str):
 
 
 def test_a_run_that_was_cancelled_meanwhile_ends_and_is_undone(url: str):
-    """Cancelled while no process runs it, a run begins nothing more; what it had done is undone, items too, and only once."""
+    """Cancelled while no process runs it, a run begins nothing more.
+
+    What it had done is undone, items too, and only once.
+    """
     seen = Log()
     registry = Registry("r")
 
@@ -245,7 +254,10 @@ def test_a_deadline_ends_a_run_here(url: str):
 
 @pytest.mark.parametrize("limit", [None, 2], ids=["inline", "queued"])
 def test_an_effect_that_may_happen_once_is_not_begun_again(url: str, limit: int | None):
-    """After a crash in mid-flight the run stops in `failed`, reason `interrupted`; nothing is undone; `retry` begins it again."""
+    """After a crash in mid-flight the run stops in `failed`, reason `interrupted`.
+
+    Nothing is undone; `retry` begins it again.
+    """
     seen = Log()
     registry = Registry("r")
 
@@ -329,7 +341,10 @@ def test_an_undo_that_is_done_is_not_done_again(url: str):
 
 
 def test_code_may_change_between_crash_and_recovery(url: str):
-    """Tasks are known by name: new ones run, those that are gone are left out; a value whose annotation has changed makes its task fail."""
+    """Tasks are known by name: new ones run, those that are gone are left out.
+
+    A value whose annotation has changed makes its task fail.
+    """
     stop = asyncio.Event()
 
     def app(kind: type, *, more: bool) -> Any:

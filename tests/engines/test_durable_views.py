@@ -94,7 +94,10 @@ def test_another_process_sees_how_a_run_stands(url: str):
 
 
 def test_events_of_a_run_that_is_over_in_a_moment(url: str):
-    """Nobody tells them while it runs; they are told from what is kept, the same everywhere; a retry goes on counting."""
+    """Nobody tells them while it runs.
+
+    They are told from what is kept, the same everywhere; a retry goes on counting.
+    """
     registry, seen = Registry("r"), Log()
 
     @registry.task
@@ -276,7 +279,10 @@ def test_runs_are_found_by_what_one_knows_of_them(url: str):
 
 
 def test_the_answers_to_requests_are_known_to_all_processes(url: str):
-    """A key is claimed once; its answer is kept; a claim whose process has died is as good as none, and old answers go."""
+    """A key is claimed once.
+
+    Its answer is kept; a claim whose process has died is as good as none, and old answers go.
+    """
 
     async def main() -> None:
         async with opened(url, here=False, worker=False) as one, opened(url, here=False, worker=False) as two:

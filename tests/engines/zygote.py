@@ -2,7 +2,8 @@
 
     python -m tests.engines.zygote
 
-It reads commands, one JSON document a line: `{"target": "module:function", "args": [...]}`; the answer is the number of the new process.
+It reads commands, one JSON document a line: `{"target": "module:function", "args": [...]}`; the answer is the number
+of the new process.
 """
 
 import importlib
