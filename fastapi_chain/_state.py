@@ -4,30 +4,23 @@ It knows no engine: the memory engine and a durable one fill it in the same way.
 """
 
 import asyncio
-import logging
-import secrets
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from ._clock import Clock, current_clock, utc
+from ._clock import current_clock
 from ._ledger import CANCELLED, FAILED, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
 from ._lingering import Lingering
-from ._threads import on_loop
+from ._telling import Telling
 from .errors import RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
-from .events import Event, TaskCancelled as TaskWasCancelled, TaskProgressed
-from .outcome import Failed, ProgressInfo, Skipped, Succeeded, TaskRecord
+from .events import Event
+from .events import TaskCancelled as TaskWasCancelled
+from .outcome import Failed, Skipped, Succeeded, TaskRecord
 from .outcome import RunState as RunStateName
 from .plan import Plan
 from .run import Run, RunBackend
-
-_log: Final = logging.getLogger("fastapi_chain")
-
-PROGRESS_SECONDS: Final = 0.1
-"""The shortest time between two events of one task's progress: a loop that reports each row floods nobody."""
 
 MISSING: Final = object()
 """The value of a task that has none."""
@@ -68,7 +61,7 @@ class TaskRecords(Mapping[str, TaskRecord]):
         return repr(self._tasks)
 
 
-class RunState:
+class RunState(Telling):
     """One run: a plan, its values and what has become of its tasks."""
 
     # Most runs never need what stands here: it is the class's until a run sets its own, and costs nothing until then.
@@ -81,35 +74,26 @@ class RunState:
     cancel_reason: str | None = None
     """Set as soon as the run is to end early."""
     started: float | None = None
-    finished: float | None = None
     deadline_at: float | None = None
-    loop: asyncio.AbstractEventLoop | None = None
     backend: RunBackend | None = None
     """What a window on this run shows, while it goes on."""
     tags: Mapping[str, str] = MappingProxyType({})
     url: str | None = None
     app: object = None
     request_scope: Mapping[str, object] | None = None
-    sinks: tuple[Sink, ...] = ()
-    heed: tuple[Sink, ...] = ()
-    """Who is told only what is told anyway: what goes wrong."""
-    followed: bool = False
-    """Whether anybody wants to know of more than what goes wrong."""
     in_context: bool = False
     """Whether a sink is to be told of an attempt in the context in which the task is then called: tracing."""
-    seq: int = 0
     undoing: bool = False
     """Whether it is being undone: that is not cut short by what has ended the run."""
     cancelling: int = 0
     """How often the task that performs it had been cancelled before."""
     _ledger: Ledger | None = None
-    _epoch: float | None = None
 
     # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first wait.
 
     def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
-        self.clock: Clock = current_clock()
+        self.clock = current_clock()
         self.plan = plan
         self.created = self.clock.monotonic()
         size = len(plan.nodes)
@@ -122,13 +106,6 @@ class RunState:
             self.sinks = sinks
             self.followed = True
             self.in_context = any(getattr(sink, "in_context", False) for sink in sinks)
-
-    @property
-    def epoch(self) -> float:
-        """What the monotonic clock lacks to the time of day; found out once, so that all stamps of a run agree."""
-        if self._epoch is None:
-            self._epoch = self.clock.time() - self.clock.monotonic()
-        return self._epoch
 
     @property
     def ledger(self) -> Ledger:
@@ -151,26 +128,6 @@ class RunState:
     def values(self) -> dict[int, list[object]]:
         """What the items of each fan-out returned."""
         return {}
-
-    @cached_property
-    def progress(self) -> dict[str, ProgressInfo]:
-        """The last progress of each task or item that reported any."""
-        return {}
-
-    @cached_property
-    def _inbox(self) -> deque[partial[None]]:
-        """What threads have told and the loop has not passed on yet."""
-        return deque()
-
-    @cached_property
-    def _reported(self) -> dict[str, float]:
-        """When the progress of each was last told."""
-        return {}
-
-    @cached_property
-    def _untold(self) -> set[str]:
-        """Those whose progress is still to be told."""
-        return set()
 
     @cached_property
     def items(self) -> dict[int, list[object]]:
@@ -212,15 +169,6 @@ class RunState:
         """A window on this run, for a task that asks for one."""
         assert self.backend is not None, "only a task asks, while the run goes on"
         return Run(self.backend)
-
-    @cached_property
-    def id(self) -> str:
-        """128 random bits in hexadecimal, made when first asked for."""
-        return secrets.token_hex(16)
-
-    def now(self) -> float:
-        """Return the monotonic time."""
-        return self.clock.monotonic()
 
     def wall(self, moment: float | None) -> float | None:
         """Return a monotonic time as the time of day, in seconds since 1970."""
@@ -333,67 +281,6 @@ class RunState:
         ledger.reasons[i] = reason
         ledger.next_at.pop(i, None)
         self.tell(TaskWasCancelled, task=name, reason=reason)
-
-    # --- what is told about it
-
-    def tell(self, kind: type[Event], moment: float | None = None, /, **fields: object) -> None:
-        """Make an event and hand it to every sink. Call it on the loop only.
-
-        Args:
-            kind: The class of the event.
-            moment: When it happened, on the monotonic clock; None: now.
-            **fields: What the class wants to know besides.
-        """
-        if self.followed:
-            # What a thread has told, and what a task has reported last, comes before what follows from it.
-            self._flush()
-            self._tell_progress(fields.get("task"))
-        self._tell(kind, self.now() if moment is None else moment, **fields)
-
-    def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
-        self.seq += 1
-        at = utc(moment + self.epoch)
-        event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
-        for sink in (*self.heed, *self.sinks):
-            try:
-                sink(event)
-            except Exception:
-                _log.exception("a sink failed; the run goes on")
-
-    def tell_from_anywhere(self, kind: type[Event], **fields: object) -> None:
-        """Do the same from any thread, unless the run has ended by then: the loop makes the event."""
-        if self.loop is not None:
-            self._inbox.append(partial(self._tell, kind, self.now(), **fields))
-            on_loop(self.loop, self._flush)
-
-    def _flush(self) -> None:
-        while self._inbox:
-            tell = self._inbox.popleft()
-            if self.finished is None:
-                self._tell_progress(tell.keywords.get("task"))
-                tell()
-
-    def report(self, name: str, progress: ProgressInfo) -> None:
-        """Keep the progress of a task or item, and tell it before long if somebody follows. Any thread may call this."""
-        self.progress[name] = progress
-        if self.followed and self.loop is not None and name not in self._untold:
-            self._untold.add(name)
-            on_loop(self.loop, self._report, name)
-
-    def _report(self, name: str) -> None:
-        """Tell the progress of *name*, at once if that was last done long enough ago."""
-        wait = self._reported.get(name, self.created - PROGRESS_SECONDS) + PROGRESS_SECONDS - self.now()
-        if wait > 0:
-            self.clock.call_later(wait, partial(self._tell_progress, name))
-        else:
-            self._tell_progress(name)
-
-    def _tell_progress(self, name: Any) -> None:  # noqa: ANN401 - a name, or nothing
-        if name in self._untold and self.finished is None:
-            # In this order: what a thread reports from now on is told another time.
-            self._untold.discard(name)
-            now = self._reported[name] = self.now()
-            self._tell(TaskProgressed, now, task=name, progress=self.progress[name])
 
 
 def _outcome(ledger: Ledger, i: int, name: str, value: object) -> Succeeded[object] | Failed | Skipped:

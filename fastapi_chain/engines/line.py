@@ -89,32 +89,32 @@ class Line:
         outside: BaseException | None = None
         try:
             fresh = self.program.line and not run.followed and run.spotless
-            i = await self.straight() if fresh else self.route(self.count())
+            i = await self._straight() if fresh else self.route(self._count())
             if i >= 0:
                 self.busy = True
                 await self.worker.work(i)
                 self.busy = False
             if self.schedule is not None:
-                await self.join()
+                await self._join()
                 if run.cancel_reason is None:
                     await sober(run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
             outside = error
             self.busy = False
-            await self.clear()
+            await self._clear()
         finally:
             running.reset(token)
         if self.schedule is not None:
-            self.acquit(self.broken or outside)
+            self._acquit(self.broken or outside)
 
-    async def straight(self) -> int:
+    async def _straight(self) -> int:
         """Run the head of the order in a row; return the task to go on with."""
         run = self.run
         slots, ended, now = run.slots, run.ended, run.clock.monotonic
         i = 0
         for chunk in self.program.line:
             self.busy = True
-            armed = self.loop.call_soon(self.take_over)
+            armed = self.loop.call_soon(self._take_over)
             try:
                 for i, call, exact, check in chunk:  # noqa: B007 - used after the loop
                     run.pos = i
@@ -126,7 +126,7 @@ class Line:
                     if self.schedule is not None:
                         return self.land(i)
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                return await self.fall(i, error)
+                return await self._fall(i, error)
             except asyncio.CancelledError as error:
                 return self.cancelled(i, error)
             finally:
@@ -138,11 +138,11 @@ class Line:
                 await asyncio.sleep(0)
                 if run.cancel_reason is not None or run.followed or self.schedule is not None:
                     break
-        return NOTHING if i + 1 == len(ended) else self.route(self.count())
+        return NOTHING if i + 1 == len(ended) else self.route(self._count())
 
     # --- from the line to workers
 
-    def count(self) -> list[int]:
+    def _count(self) -> list[int]:
         """Count what is left of the graph, once; return the tasks that may start now."""
         run = self.run
         if self.schedule is not None:
@@ -156,9 +156,9 @@ class Line:
         self.schedule = Schedule(run)
         return self.schedule.ready()
 
-    def take_over(self) -> None:
+    def _take_over(self) -> None:
         """Start everything else that is ready: the line has suspended in a task."""
-        for i in self.count():
+        for i in self._count():
             self.spawn(i)
 
     def land(self, i: int) -> int:
@@ -168,9 +168,9 @@ class Line:
             self.run.tell(TaskSucceeded, task=self.run.plan.names[i], attempt=self.run.ledger.attempt(i))
         return self.route(self.ended(i))
 
-    async def fall(self, i: int, error: BaseException) -> int:
+    async def _fall(self, i: int, error: BaseException) -> int:
         """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
-        self.take_over()
+        self._take_over()
         self.worker.at = i
         return await self.mend(i, error)
 
@@ -179,22 +179,22 @@ class Line:
         try:
             await recover(self.unit(i), error)
         except asyncio.CancelledError as cancelled:
-            return self.given_up(cancelled)
+            return self._given_up(cancelled)
         return self.route(self.ended(i))
 
     def cancelled(self, i: int, error: asyncio.CancelledError) -> int:
         """Go on after task *i* was cancelled, or has raised the error of itself: then it has failed like any other."""
         unit = self.unit(i)
         if ends_run(self.run):
-            self.count()
+            self._count()
             unit.cancel()
-            return self.given_up(error)
-        self.take_over()
+            return self._given_up(error)
+        self._take_over()
         unit.note(error)
         unit.fail(error)
         return self.route(self.ended(i))
 
-    def given_up(self, error: asyncio.CancelledError) -> int:
+    def _given_up(self, error: asyncio.CancelledError) -> int:
         """Stop here if the run was stopped; let a cancellation from outside through."""
         if self.run.cancel_reason is None:
             raise error
@@ -234,34 +234,34 @@ class Line:
             self.threads.start(i)
             return
         worker = Worker(self)
-        self.employ(worker, worker.heavy(i) if step.threaded or not step.light else worker.work(i))
+        self._employ(worker, worker.heavy(i) if step.threaded or not step.light else worker.work(i))
 
     def rescue(self, i: int, error: BaseException) -> None:
         """See to task *i*, which raised *error* in a thread."""
         worker = Worker(self)
-        self.employ(worker, worker.rescue(i, error))
+        self._employ(worker, worker.rescue(i, error))
 
-    def employ(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
+    def _employ(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
         """Let *worker* do *body* in a task of its own."""
         # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each other.
         worker.task = asyncio.Task(body, loop=self.loop)
-        worker.task.add_done_callback(partial(self.left, worker))
+        worker.task.add_done_callback(partial(self._left, worker))
         self.workers.add(worker)
 
     # --- the end
 
-    def left(self, worker: Worker, task: "asyncio.Task[None]") -> None:
+    def _left(self, worker: Worker, task: "asyncio.Task[None]") -> None:
         """Let *worker* go. It may never have begun: one that is cancelled before its first step runs no code at all."""
         self.workers.discard(worker)
         if task.cancelled():
             # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
-            self.halt()
+            self._halt()
         elif task.exception() is not None:
             self.broken = task.exception()
-            self.halt()
+            self._halt()
         self.wake()
 
-    def halt(self) -> None:
+    def _halt(self) -> None:
         """Cancel the run from inside, unless it has been stopped already."""
         if self.run.cancel_reason is None:
             self.run.cancel_reason = "run_cancelled"
@@ -272,7 +272,7 @@ class Line:
         if self.done is not None and not self.done.done() and not self.workers and not self.threads:
             self.done.set_result(None)
 
-    async def join(self) -> None:
+    async def _join(self) -> None:
         """Wait until nothing is under way any more."""
         while self.workers or self.threads:
             self.done = self.loop.create_future()
@@ -282,14 +282,14 @@ class Line:
         """End what is under way: `run.cancel_reason` says why. Tasks in threads run on, but nobody waits for them here."""
         if self.schedule is None:
             # From now on the line ends with the task that it is at.
-            self.count()
+            self._count()
         for worker in self.workers:
             worker.cancel()
         if asyncio.current_task(self.loop) is not self.main:
-            self.cancel_main()
+            self._cancel_main()
         else:
             # A task of the run has stopped it from inside: it may return before its next await, and then there is nothing to cancel.
-            self.loop.call_soon(self.cancel_main)
+            self.loop.call_soon(self._cancel_main)
         if self.threads is not None:
             self.threads.abandon()
             self.wake()
@@ -298,29 +298,29 @@ class Line:
         """Call *begin* at a moment at which no thread changes anything; from then on everything is told."""
         if self.run.pos >= 0:
             # The line tells nothing, so it ends with the task that it is at.
-            self.take_over()
+            self._take_over()
         if self.threads is None:
             begin()
         else:
             with self.threads.lock:
                 begin()
 
-    def cancel_main(self) -> None:
+    def _cancel_main(self) -> None:
         """Cancel the task that the main task is at, if it is at one."""
         if self.busy and self.main is not None:
             self.stops += 1
             self.main.cancel()
 
-    async def clear(self) -> None:
+    async def _clear(self) -> None:
         """End everything after the main task was cancelled, however often it is cancelled again meanwhile."""
-        self.halt()
+        self._halt()
         # anyio cancels again in every cycle of the loop, except behind a shield.
         with CancelScope(shield=True):
             while self.workers or self.threads:
                 with suppress(asyncio.CancelledError):
-                    await self.join()
+                    await self._join()
 
-    def acquit(self, error: BaseException | None) -> None:
+    def _acquit(self, error: BaseException | None) -> None:
         """Take back the cancellations that were our own; let what came from outside through.
 
         Args:

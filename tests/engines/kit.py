@@ -108,6 +108,7 @@ class MemoryKit:
         loop.set_exception_handler(lambda _loop, context: problems.append(context))
         set_engine(loop, engine)
         back = use_clock(clock)
+        await engine.open()
         try:
             result = await main()
             await engine.idle()
