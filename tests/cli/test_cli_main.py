@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def test_each_command_explains_itself(cli: Cli) -> None:
         result = cli(command, "-h")
         assert (result.code, result.err) == (0, "")
         assert result.out.startswith(f"Usage: fastapi-chain {command}")
+
+
+def test_importing_it_runs_nothing() -> None:
+    """`fastapi_chain.__main__` runs a command only as `python -m fastapi_chain`."""
+    assert import_module("fastapi_chain.__main__").main is main
 
 
 def test_version(cli: Cli) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
-from fastapi import BackgroundTasks, FastAPI, HTTPException, WebSocket
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 
 from fastapi_chain import chain, install, task
 from fastapi_chain.testing import chain_client
@@ -100,6 +100,32 @@ def test_a_request_that_started_nothing() -> None:
         del response.headers["x-chain-test"]
         with pytest.raises(AssertionError, match="GET / -> 200"):
             client.run_of(response)
+
+
+def test_a_run_that_came_to_nothing() -> None:
+    """A response may have told of a run that is dropped because a dependency then fails to commit: there is none."""
+
+    def session() -> Iterator[str]:
+        yield "session"
+        raise OSError("no commit")
+
+    app = FastAPI()
+    install(app)
+
+    @task
+    async def save() -> None:
+        pass
+
+    @app.post("/orders", status_code=202)
+    @chain(save)
+    async def endpoint(session: Annotated[str, Depends(session)]) -> None:
+        pass
+
+    with chain_client(app, raise_server_exceptions=False) as client:
+        response = client.post("/orders")
+        with pytest.raises(AssertionError, match="the request started no run"):
+            client.run_of(response)
+        assert client.runs == []
 
 
 def test_other_connections_pass_through() -> None:

@@ -143,7 +143,7 @@ def test_what_a_closed_loop_waited_for_is_forgotten(chain_clock: ChainClock) -> 
         raise ConnectionError
 
     async def cut_off() -> None:
-        chain_clock.call_later(50, lambda: pytest.fail("its loop is closed"))
+        chain_clock.call_later(5, lambda: pytest.fail("its loop is closed"))
 
     asyncio.run(cut_off())
     with pytest.raises(ConnectionError):

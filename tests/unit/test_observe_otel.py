@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
+from contextvars import copy_context
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +22,17 @@ from opentelemetry.trace import StatusCode
 from fastapi_chain import Skip, chain, install, task
 from fastapi_chain.engines.here import set_engine
 from fastapi_chain.engines.memory import MemoryEngine
+from fastapi_chain.events import (
+    RunFinished,
+    RunStarted,
+    TaskCancelled,
+    TaskFailed,
+    TaskProgressed,
+    TaskRetrying,
+    TaskStarted,
+)
 from fastapi_chain.observe import otel
+from fastapi_chain.outcome import ErrorInfo, ProgressInfo
 
 
 class Telemetry:
@@ -313,6 +325,42 @@ def test_beside_the_spans_of_fastapi(telemetry: Telemetry, same_trace: bool) -> 
     else:
         assert run.parent is None
         assert [link.context.span_id for link in run.links] == [request.context.span_id]
+
+
+def test_events_of_what_it_did_not_see_begin(telemetry: Telemetry) -> None:
+    """What began before it listened is no reason to fail."""
+    about: Any = {"run_id": "r", "chain": "shop", "seq": 1, "at": datetime(2026, 11, 24, tzinfo=UTC)}
+    error = ErrorInfo("OSError", "no answer")
+
+    def events() -> None:
+        sink = telemetry.sink
+        sink(RunFinished(**about, state="failed"))
+        sink(RunStarted(**about))
+        sink(TaskProgressed(**about, task="save", progress=ProgressInfo(done=1)))
+        sink(TaskRetrying(**about, task="save", attempt=1, max_attempts=2, error=error, delay=1))
+        sink(TaskFailed(**about, task="save", attempt=2, error=error, seconds=1))
+        sink(TaskStarted(**about, task="send", attempt=1, max_attempts=2))
+        sink(TaskRetrying(**about, task="send", attempt=1, max_attempts=2, error=error, delay=1))
+        sink(TaskCancelled(**about, task="send", reason="deadline"))
+        sink(RunFinished(**about, state="failed", reason="deadline"))
+
+    # What it makes current is that of the context in which it is told.
+    copy_context().run(events)
+    assert telemetry.tree() == ["chain shop", "  task send", "    attempt 1"]
+    assert telemetry.numbers()["fastapi_chain.task.retries"] == [
+        ({"chain": "shop", "task": "save"}, 1),
+        ({"chain": "shop", "task": "send"}, 1),
+    ]
+    assert telemetry.span("attempt 1").status.description == "OSError: no answer"
+
+
+def test_a_run_that_is_ended_from_elsewhere(telemetry: Telemetry) -> None:
+    """Whoever ends a run keeps what is current there."""
+    about: Any = {"run_id": "r", "chain": "shop", "seq": 1, "at": datetime(2026, 11, 24, tzinfo=UTC)}
+    copy_context().run(telemetry.sink, RunStarted(**about))
+    with telemetry.provider.get_tracer("user").start_as_current_span("elsewhere") as span:
+        telemetry.sink(RunFinished(**about, state="cancelled"))
+        assert trace.get_current_span() is span
 
 
 def test_the_queue(telemetry: Telemetry) -> None:

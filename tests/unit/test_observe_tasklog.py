@@ -217,3 +217,19 @@ def test_two_apps_share_it() -> None:
         log.info("once")
 
     assert kept_of(asyncio.run(chain(save).run())) == [("save", 1, "INFO", "once")]
+
+
+def test_warnings_are_still_printed_where_nobody_listens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python prints the warnings of an app that has set up no logging, and goes on to do so."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [TaskLogs._keeper])
+    log.info("too quiet")
+    log.warning("nobody listens")
+    listener = logging.StreamHandler(io.StringIO())
+    log.addHandler(listener)
+    try:
+        log.warning("somebody listens")
+    finally:
+        log.removeHandler(listener)
+    assert capsys.readouterr().err == "nobody listens\n"
