@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from fastapi_chain import EngineError, Registry, chain, install
 from fastapi_chain.engines.keys import MemoryKeys
 from fastapi_chain.web import once
+from fastapi_chain.web.call import COMMITS_FIRST
 
 shared = Registry("shared")
 
@@ -109,7 +110,10 @@ def test_the_same_key_while_the_first_request_is_on_its_way(serving):
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("how", ["raises", "refuses", "commit", "swallowed"])
+unheard = pytest.mark.skipif(COMMITS_FIRST, reason="before FastAPI 0.118 nobody hears of it")
+
+
+@pytest.mark.parametrize("how", ["raises", "refuses", "commit", pytest.param("swallowed", marks=unheard)])
 def test_a_request_that_failed_leaves_its_key_free(serving, how):
     """An error, a refusal, or a commit that failed when the response was out, even if somebody swallows that."""
     app = shop()

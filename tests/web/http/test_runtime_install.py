@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from fastapi_chain import DeclarationError, QueueFull, Registry, Run, chain, current_task, install, task
 from fastapi_chain.engines import history as histories
 from fastapi_chain.engines import memory
+from fastapi_chain.web.call import COMMITS_FIRST
 from fastapi_chain.web.stopping import Stopping
 from fastapi_chain.web.workers import siblings
 
@@ -237,6 +238,7 @@ def test_the_history_is_bounded(serving, monkeypatch):
     asyncio.run(main())
 
 
+@pytest.mark.skipif(COMMITS_FIRST, reason="before FastAPI 0.118 there is no run before the commit")
 def test_a_run_whose_request_failed_is_not_in_the_history(serving):
     """It was known while the request went on, and never ran."""
     app = FastAPI()
