@@ -236,8 +236,8 @@ class Engine(RunStore, Protocol):
 
         Args:
             run: What `take` has returned.
-            request: What it was asked for here. Where several have taken one run, it is made from the one that starts it: the others
-                may come to nothing, and what they have stored with them.
+            request: What it was asked for here. Where several have taken one run, it is made from the one that starts
+                it: the others may come to nothing, and what they have stored with them.
         """
 
     def drop(self, run: Run) -> None:
