@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from fastapi_chain._ledger import STATES
-from fastapi_chain.engines.base import KnownRun, RunFilter, RunStore
+from fastapi_chain.engines.base import Engine, KnownRun, RunFilter
 from fastapi_chain.outcome import RunState
 
 from .headline import headline
@@ -17,7 +17,9 @@ LIMIT: Final = 30
 """How many runs a page has."""
 
 _COUNTED: Final = 2000
-"""Up to how many runs are counted for the chips."""
+"""Up to how many runs are counted for the chips: they lie in memory."""
+_READ: Final = 100
+"""The same where each of them is read from a database."""
 
 _STRIP: Final = 60
 """Up to how many tasks have a square each; in longer chains a square stands for several."""
@@ -88,7 +90,7 @@ class Row(NamedTuple):
     error: str
 
 
-async def list_values(store: RunStore, query: Query, base: str) -> Mapping[str, object]:
+async def list_values(store: Engine, query: Query, base: str) -> Mapping[str, object]:
     """Return what the template of the list is filled with.
 
     Raises:
@@ -105,6 +107,8 @@ async def list_values(store: RunStore, query: Query, base: str) -> Mapping[str, 
         "chips": await chips(store, query, base, now),
         "rows": [row(run, base, now) for run in found.runs],
         "periods": PERIODS,
+        # A database is asked less often than the memory of this process.
+        "pause": "1s" if store.name == "memory" else "5s",
         "now": now,
     }
 
@@ -115,9 +119,9 @@ def with_state(wanted: RunFilter, state: str) -> RunFilter:
     return RunFilter(states=states, chain=wanted.chain, tags=wanted.tags, text=wanted.text, since=wanted.since)
 
 
-async def chips(store: RunStore, query: Query, base: str, now: datetime) -> list[Chip]:
+async def chips(store: Engine, query: Query, base: str, now: datetime) -> list[Chip]:
     """Return the states with the number of runs in each, other filters heeded."""
-    found = await store.search(query.wanted(now), _COUNTED, None)
+    found = await store.search(query.wanted(now), _COUNTED if store.name == "memory" else _READ, None)
     more = "+" if found.cursor is not None else ""
     counts = dict.fromkeys(STATE_CHIPS, 0)
     for run in found.runs:
