@@ -7,8 +7,8 @@ from ._state import MISSING, RunState
 def reopen(run: RunState, from_: str) -> bool:
     """Make what is to run again pending; return whether there is anything.
 
-    What was undone or cancelled counts as not run. Whatever lies below a task that runs again runs again too: what it made, it made
-    of values that no longer hold.
+    What was undone or cancelled counts as not run. Whatever lies below a task that runs again runs again too: what it
+    made, it made of values that no longer hold.
 
     Args:
         run: A finished run.

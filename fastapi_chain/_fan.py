@@ -1,7 +1,7 @@
 """Fan-out: one call of a task for each item of a list, each a unit of its own, and the list of their results.
 
-Items are started one by one as room comes free, so ten thousand of them take the memory of those that run; and a gate lets runs take
-turns, so that a run that has many items keeps no other one from it.
+Items are started one by one as room comes free, so ten thousand of them take the memory of those that run; and a gate
+lets runs take turns, so that a run that has many items keeps no other one from it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from ._unit import Step, Unit
 from .execute import Perform, execute
 
 WINDOW: Final = 1000
-"""How many items of one fan-out are under way at most. Those that wait for a retry do not count: they hold up nobody."""
+"""How many items of one fan-out are under way at most; those that wait for a retry hold up nobody, and do not count."""
 
 _BREATH: Final = 100
 """After how many items the loop gets a turn."""

@@ -30,8 +30,8 @@ class _Waiter:
 class Gate:
     """`limit=` and `rate=` of one task, over all runs of this process.
 
-    Runs take turns: one that has ten thousand calls to make lets each other run in between. Waiting holds nothing: no place, no
-    start; and whoever waits for a retry has left before.
+    Runs take turns: one that has ten thousand calls to make lets each other run in between. Waiting holds nothing: no
+    place, no start; and whoever waits for a retry has left before.
     """
 
     def __init__(self, limit: int | None, rate: Rate | None = None) -> None:
@@ -85,7 +85,10 @@ class Gate:
         self.leave()
 
     def _take(self, clock: Clock) -> float:
-        """Take a place and a start if both are there; return the seconds until a start is: infinite, if it is a place that lacks."""
+        """Take a place and a start if both are there.
+
+        Return the seconds until a start is there; infinite, if it is a place that lacks.
+        """
         if self._free < 1:
             return math.inf
         if self._per_second < math.inf:

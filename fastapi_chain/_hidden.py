@@ -16,8 +16,8 @@ _here: Final[ContextVar["Hidden | None"]] = ContextVar("fastapi_chain_hidden", d
 class Hidden:
     """One such attempt. Its run may turn away from it, for lack of time or because it was cancelled, and it runs on.
 
-    It is remembered then: by its unit, so that no second one starts beside it; by its run, since it may take effect yet; and it keeps
-    its place in the gate.
+    It is remembered then: by its unit, so that no second one starts beside it; by its run, since it may take effect
+    yet; and it keeps its place in the gate.
     """
 
     def __init__(self, unit: Unit) -> None:

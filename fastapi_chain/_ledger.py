@@ -1,7 +1,7 @@
 """What has become of each task of a run, or of each item of a fan-out: flat arrays, read as records when somebody asks.
 
-The arrays are what makes a run cheap: a task that succeeds at once costs one byte and two numbers. What is rare (further attempts,
-errors, reasons) lies in dictionaries that stay empty.
+The arrays are what makes a run cheap: a task that succeeds at once costs one byte and two numbers. What is rare
+(further attempts, errors, reasons) lies in dictionaries that stay empty.
 """
 
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""The threads that a run has turned away from: for lack of time, or because it was cancelled. They cannot be stopped."""
+"""The threads that a run has turned away from, for lack of time or because it was cancelled: they cannot be stopped."""
 
 import asyncio
 from collections.abc import Callable

@@ -55,7 +55,9 @@ class Program:
             overrides: `app.dependency_overrides`.
         """
         compiler = _Compiler(gates, hop, overrides)
-        self.steps = tuple(compiler.step(node.spec, node.index, node.fills, node.signature.returns) for node in plan.nodes)
+        self.steps = tuple(
+            compiler.step(node.spec, node.index, node.fills, node.signature.returns) for node in plan.nodes
+        )
         self.undos = {
             node.index: compiler.step(node.undo.spec, node.index, node.undo.fills, EMPTY)
             for node in plan.nodes
@@ -119,7 +121,9 @@ class _Compiler:
         return injection.wrap_async(in_thread, hop), False
 
 
-def _entering(call: Callable[[Slots, Mapping[str, object]], object], slots: Slots, injected: Mapping[str, object]) -> object:
+def _entering(
+    call: Callable[[Slots, Mapping[str, object]], object], slots: Slots, injected: Mapping[str, object]
+) -> object:
     """Call a `def` task in its thread, if it is still wanted."""
     enter_thread()
     return call(slots, injected)

@@ -34,7 +34,8 @@ def replay(run: RunState) -> list[Event]:
     """
     run.settle()
     rows = [*(row for node in run.plan.nodes for row in _task(run, node)), *_logged(run)]
-    # Sorting keeps the order of what happened at the same time: that of the tasks, and for each its own. Undo comes last.
+    # Sorting keeps the order of what happened at the same time: that of the tasks, and for each its own. Undo comes
+    # last.
     told = sorted(rows, key=lambda row: (row[0], row[1] is TaskUndone))
     if run.started is not None:
         told.insert(0, (utc(run.started + run.epoch), RunStarted, {}))
@@ -116,10 +117,8 @@ class _One:
             first = self._attempts[self._before if n > self._before else 0]
             seconds = (at - first.started_at).total_seconds()
             return at, TaskFailed, {**about, "error": error, "seconds": seconds}
-        if n < len(self._attempts):
-            begins = self._attempts[n].started_at
-        else:
-            begins = self._at(self._ledger.next_at[self._i])
+        following = n < len(self._attempts)
+        begins = self._attempts[n].started_at if following else self._at(self._ledger.next_at[self._i])
         delay = max(0.0, (begins - at).total_seconds())
         return at, TaskRetrying, {**about, "max_attempts": max(self._most, n), "error": error, "delay": delay}
 

@@ -1,7 +1,7 @@
 """Declared retries -> tenacity.
 
-tenacity's objects decide (`stop`, `wait`, `retry`, asked with a `RetryCallState`), the executor drives. They are asked only after a
-failure: an attempt that succeeds never meets them.
+tenacity's objects decide (`stop`, `wait`, `retry`, asked with a `RetryCallState`), the executor drives. They are asked
+only after a failure: an attempt that succeeds never meets them.
 """
 
 from collections.abc import Awaitable, Callable

@@ -89,7 +89,8 @@ class RunState(Telling):
     """How often the task that performs it had been cancelled before."""
     _ledger: Ledger | None = None
 
-    # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first wait.
+    # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first
+    # wait.
 
     def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
@@ -98,8 +99,8 @@ class RunState(Telling):
         self.created = self.clock.monotonic()
         size = len(plan.nodes)
         self.ended = [0.0] * size
-        # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is for the
-        # item of a fan-out, whose calls get a copy of the slots each.
+        # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is
+        # for the item of a fan-out, whose calls get a copy of the slots each.
         given = map(values.get, plan.input_names, plan.defaults)
         self.slots: list[object] = [*[MISSING] * size, *given, MISSING, None]
         if sinks:
@@ -147,8 +148,8 @@ class RunState(Telling):
     def open(self, backend: RunBackend) -> None:
         """Begin, on the running loop.
 
-        The run is put into its own last slot, and taken out at the end: a finished run without such circles is freed at once, not
-        when the garbage collector comes by, which would cost more than the run did.
+        The run is put into its own last slot, and taken out at the end: a finished run without such circles is freed at
+        once, not when the garbage collector comes by, which would cost more than the run did.
         """
         self.loop = asyncio.get_running_loop()
         self.backend = backend

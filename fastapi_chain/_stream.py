@@ -8,7 +8,7 @@ from ._threads import on_loop, settle
 from .events import Event, RunFinished
 
 KEPT: Final = 2000
-"""How many events of a run are kept at least; a reader that falls behind further misses some, and sees so by their numbers."""
+"""How many events of a run are kept at least; a reader that falls further behind misses some, as their numbers show."""
 
 
 class Stream:
@@ -48,7 +48,7 @@ class Stream:
         return self._events[0].seq if self._events else 1
 
     async def read(self, after: int) -> AsyncIterator[Event]:
-        """Yield the events with a greater number than *after*, up to the end of the run: of its last round, if it was retried."""
+        """Yield the events with a greater number than *after*, up to the end of the run, or of its last round."""
         while True:
             # What comes in while the reader is busy is met on the next turn.
             for event in self._events[max(0, after + 1 - self.first) :]:

@@ -93,7 +93,7 @@ class Telling:
         for sink in (*self.heed, *self.sinks):
             try:
                 sink(event)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever is wrong with a sink is no business of the run
                 _log.exception("a sink failed; the run goes on")
 
     def tell_from_anywhere(self, kind: type[Event], **fields: object) -> None:
@@ -110,7 +110,7 @@ class Telling:
                 tell()
 
     def report(self, name: str, progress: ProgressInfo) -> None:
-        """Keep the progress of a task or item, and tell it before long if somebody follows. Any thread may call this."""
+        """Keep the progress of a task or item; tell it before long if somebody follows. Any thread may call this."""
         self.progress[name] = progress
         if self.followed and self.loop is not None and name not in self._untold:
             self._untold.add(name)

@@ -1,8 +1,8 @@
 """Worker threads for `def` tasks, apart from those that serve requests.
 
-A pool of our own, since the two that are there do not fit: anyio's forty tokens are shared with FastAPI's `def` endpoints, so that
-slow tasks would hold up requests, and `concurrent.futures` joins its threads at exit, so that one stuck task would keep the
-process alive for ever. A hop through this one also costs half as much.
+A pool of our own, since the two that are there do not fit: anyio's forty tokens are shared with FastAPI's `def`
+endpoints, so that slow tasks would hold up requests, and `concurrent.futures` joins its threads at exit, so that one
+stuck task would keep the process alive for ever. A hop through this one also costs half as much.
 """
 
 import asyncio
@@ -102,8 +102,8 @@ default_pool = ThreadPool()
 """The pool of runs in apps without `install`."""
 
 
-class Escaped(Exception):  # noqa: N818 - what it carries may be no error at all
-    """What ended a thread although it is no `Exception`: `SystemExit`, say, which is not to end the process from there."""
+class Escaped(Exception):
+    """What ended a thread although it is no `Exception`: `SystemExit`, say, which must not end the process."""
 
     def __init__(self, cause: BaseException) -> None:
         """Carry *cause*."""
@@ -127,7 +127,7 @@ class Hopper:
         return await finish(self.start(partial(fn, *args, **kwargs)))
 
     def start(self, fn: Callable[[], R], owner: object = None) -> "asyncio.Future[R]":
-        """Call *fn* likewise, without waiting: return a future of what it returns. Cancelling that future stops nothing.
+        """Call *fn* likewise, without waiting; return a future of what it returns. Cancelling that one stops nothing.
 
         Args:
             fn: What to call.
@@ -166,7 +166,7 @@ async def finish(future: "asyncio.Future[R]") -> R:
     return future.result()
 
 
-def look(future: "asyncio.Future[object]") -> None:
+def look(future: "asyncio.Future[R]") -> None:
     """Look at the result: the loop reports exceptions that nobody has looked at."""
     if not future.cancelled():
         future.exception()

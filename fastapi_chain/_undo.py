@@ -10,7 +10,7 @@ from ._ledger import FAILED, SUCCEEDED, Ledger, error_info
 from ._program import Program
 from ._state import MISSING, RunState
 from ._threads import Hopper
-from ._unit import Unit
+from ._unit import Step, Unit
 from .errors import RunError
 from .events import TaskEvent, TaskUndone
 from .execute import Perform, execute
@@ -22,9 +22,9 @@ class UndoUnit(Unit):
     __slots__ = ()
 
     @classmethod
-    def of(cls, run: RunState, program: Program, hop: Hopper, i: int, k: int | None, value: object) -> "UndoUnit":
-        """Stand for the undo of task *i*, or of its item *k*, which had returned *value*."""
-        unit = cls(run, program.undos[i], hop)
+    def of(cls, run: RunState, step: Step, hop: Hopper, k: int | None, value: object) -> "UndoUnit":
+        """Stand for the undo *step* of a task, or of its item *k*, which had returned *value*."""
+        unit, i = cls(run, step, hop), step.index
         unit.ledger, unit.i, unit.item = Ledger([0.0], run.epoch), 0, k
         unit.kept = None  # what it returns is dropped
         unit.given = (i if k is None else ITEM_SLOT), value
@@ -37,7 +37,7 @@ class UndoUnit(Unit):
         """It is not undone in its turn."""
 
     def tell(self, kind: type[TaskEvent], **fields: object) -> None:
-        """Keep its events to itself: they would name a task that the run may not have. Its end is told as `TaskUndone`."""
+        """Keep its events to itself: they would name a task that the run may not have. `TaskUndone` tells its end."""
 
 
 async def undo(run: RunState, program: Program, hop: Hopper, perform: Perform = execute) -> None:
@@ -93,9 +93,11 @@ def _put_down(run: RunState, unit: Unit) -> None:
 
 def _units(run: RunState, program: Program, hop: Hopper) -> Iterator[Unit]:
     """Yield what is to be undone, the last effect first."""
-    effects = sorted((effect for effect in _effects(run) if effect[1] in program.undos), key=lambda e: e[:3], reverse=True)
+    effects = sorted(
+        (effect for effect in _effects(run) if effect[1] in program.undos), key=lambda e: e[:3], reverse=True
+    )
     for _, i, k, value in effects:
-        yield UndoUnit.of(run, program, hop, i, None if k < 0 else k, value)
+        yield UndoUnit.of(run, program.undos[i], hop, None if k < 0 else k, value)
 
 
 def _effects(run: RunState) -> Iterator[tuple[float, int, int, object]]:

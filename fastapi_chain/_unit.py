@@ -226,7 +226,7 @@ class Unit:
         return now
 
     def note(self, error: BaseException) -> None:
-        """Note on *error* who raised it, in place of what it bears from before: some raise one and the same object for ever."""
+        """Note on *error* who raised it, in place of an earlier note: some raise one and the same object for ever."""
         note = f"{_RAISED_BY}{self.name!r}, attempt {self.attempt} of {self.max_attempts}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
         with suppress(Exception):

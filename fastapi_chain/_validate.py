@@ -1,4 +1,4 @@
-"""Whether a task returned what its annotation says: checked once, where the value is made, strictly and without coercion.
+"""Whether a task returned what its annotation says: checked once, where the value is made, without coercion.
 
 What is handed on is the very object that was returned; pydantic's result is thrown away.
 """
@@ -54,7 +54,7 @@ def exact_type(returns: object) -> type:
     if returns is None:
         return types.NoneType
     if returns in _EXACT:
-        return returns  # type: ignore[return-value]  # one of the classes above
+        return returns
     if isclass(returns) and get_origin(returns) is None and issubclass(returns, BaseModel):
         schema = returns.__pydantic_core_schema__
         revalidated = returns.model_config.get("revalidate_instances", "never") != "never"
@@ -85,9 +85,7 @@ def check_of(returns: object, task: Source) -> Check:
         except ValidationError as error:
             complaints = tuple(_complaint(item) for item in error.errors(include_url=False, include_input=False))
             # pydantic's own text would say it again, and keep the value alive.
-            raise OutputValidationError(
-                task=task, value=value, expected=returns, complaints=complaints
-            ) from None
+            raise OutputValidationError(task=task, value=value, expected=returns, complaints=complaints) from None
         except _WrongClass:
             raise OutputValidationError(task=task, value=value, expected=returns) from None
 
@@ -98,7 +96,7 @@ def _anything(value: object) -> None:
     """Check nothing: there is no annotation to check against."""
 
 
-class _WrongClass(Exception):  # noqa: N818 - a signal within this module
+class _WrongClass(Exception):
     """The value is not an instance of its class."""
 
 
@@ -124,7 +122,14 @@ def _build(returns: object) -> Callable[[object], object]:
         return _instance_of(outer)
     try:
         validate = _adapter(returns).validator.validate_python
-    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError, SchemaError, TypeError, NameError):
+    except (
+        PydanticSchemaGenerationError,
+        PydanticUndefinedAnnotation,
+        PydanticUserError,
+        SchemaError,
+        TypeError,
+        NameError,
+    ):
         # A union is not what its values are instances of.
         return _instance_of(object if outer in {Union, types.UnionType} else outer)
     return lambda value: validate(value, strict=True)
@@ -133,7 +138,7 @@ def _build(returns: object) -> Callable[[object], object]:
 _validator = cache(_build)
 
 
-def _adapter(returns: object) -> TypeAdapter[object]:
+def _adapter(returns: Any) -> TypeAdapter[object]:  # noqa: ANN401 - an annotation of any kind
     try:
         # Classes that pydantic does not know (ORM classes, say) are then told by isinstance, inside containers too.
         return TypeAdapter(returns, config=ConfigDict(arbitrary_types_allowed=True))

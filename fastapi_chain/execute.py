@@ -1,7 +1,7 @@
 """4. EXECUTE: one task, from its first attempt to its outcome; it never knows other tasks.
 
-attempt -> classify -> record, each a function of its own. The same code runs a task, an item of a fan-out and an undo, on every
-engine.
+attempt -> classify -> record, each a function of its own. The same code runs a task, an item of a fan-out and an undo,
+on every engine.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ def _conclude(unit: Unit, error: BaseException) -> None:
 
 
 def _cancelled(unit: Unit, error: asyncio.CancelledError) -> None:
-    """Put down that *unit* was cancelled; or that it has failed, if its own code has raised the error out of nothing."""
+    """Put down that *unit* was cancelled; or that it has failed, if its own code raised the error out of nothing."""
     if ends_run(unit.run):
         unit.cancel()
         raise error
@@ -132,7 +132,8 @@ def _cancelled(unit: Unit, error: asyncio.CancelledError) -> None:
 async def sober(run: RunState) -> None:
     """Take back what the last attempt may have left on this asyncio task, or the next one would seem to be cancelled.
 
-    Before Python 3.13 a `TaskGroup` whose child fails while it waits for the others forgets to take back its cancellation.
+    Before Python 3.13 a `TaskGroup` whose child fails while it waits for the others forgets to take back its
+    cancellation.
 
     Raises:
         asyncio.CancelledError: There is a cancellation that has not been met yet.

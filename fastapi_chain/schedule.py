@@ -1,9 +1,10 @@
 """3. SCHEDULE: which task may start now, and what becomes of those that never will.
 
-There are no levels: each task waits for a number of others, its own number, and starts when that has come down to nought. So a
-fast branch never waits for a slow sibling.
+There are no levels: each task waits for a number of others, its own number, and starts when that has come down to
+nought. So a fast branch never waits for a slow sibling.
 
-`Schedule` is the bookkeeping alone, without a clock or a loop; `PlanRun` drives it with a step runner that an engine passes in.
+`Schedule` is the bookkeeping alone, without a clock or a loop; `PlanRun` drives it with a step runner that an engine
+passes in.
 """
 
 import asyncio
@@ -71,7 +72,7 @@ class Schedule:
         return free
 
     def _doubt(self, i: int) -> None:
-        """Let all be decided about that need task *i*, which has not succeeded: what comes right after it, and what takes its value."""
+        """Have a decision made about all that need task *i*, which has not succeeded: who follows, and who takes."""
         for child in self.run.plan.children[i]:
             self.strict[child] = 1
         if self._takers is None:
@@ -86,7 +87,7 @@ class Schedule:
     def _decide(self, free: list[int]) -> list[int]:
         """Return those of *free* that start; skip the others, which may free, or skip, more."""
         strict = self.strict
-        if not any([strict[i] for i in free]):
+        if not any([strict[i] for i in free]):  # noqa: C419 - twice as fast as a generator for the one or two there are
             return free
         starting: list[int] = []
         todo = free[::-1]
@@ -112,8 +113,8 @@ class Schedule:
 def decide(run: RunState, node: Node) -> tuple[str, int] | None:
     """Return why *node* does not run, and the task that is the root of it; None: it runs. All upstream has ended.
 
-    A task that it takes a value from must have ended in a way its parameter accepts; where the default can stand in, a skip or
-    a failure that does not count is as good. About the others in `after`, `run_if` decides.
+    A task that it takes a value from must have ended in a way its parameter accepts; where the default can stand in, a
+    skip or a failure that does not count is as good. About the others in `after`, `run_if` decides.
     """
     taken: set[int] = set()
     blocked: list[int] = []

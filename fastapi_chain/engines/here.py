@@ -1,4 +1,4 @@
-"""Which engine holds where a chain is started: that of the runtime on this loop, else the one that every process has."""
+"""Which engine holds where a chain is started: that of the runtime on this loop, else the one of every process."""
 
 import asyncio
 from typing import Final

@@ -1,15 +1,16 @@
 """The fast path: a whole run in one asyncio task, as long as nothing waits.
 
-**The straight line.** The tasks are awaited one after the other in topological order, in the asyncio task that is here already.
-Coroutines that never suspend cannot interleave anyway, so nothing is lost, and nothing has to be counted: `run.pos` says how far the
-line has come, and one end stamp a task is all that is written.
+**The straight line.** The tasks are awaited one after the other in topological order, in the asyncio task that is here
+already. Coroutines that never suspend cannot interleave anyway, so nothing is lost, and nothing has to be counted:
+`run.pos` says how far the line has come, and one end stamp a task is all that is written.
 
-**Take-over.** One `call_soon` is armed before. If nothing suspends, it finds nothing to do. If a task does suspend, the loop gets to
-it, and at that moment the rest of the graph is counted once: every other task that is ready gets a worker, and the line goes on as
-one of them when its task returns. A worker goes on with the first task it has made ready and gives away the others.
+**Take-over.** One `call_soon` is armed before. If nothing suspends, it finds nothing to do. If a task does suspend, the
+loop gets to it, and at that moment the rest of the graph is counted once: every other task that is ready gets a worker,
+and the line goes on as one of them when its task returns. A worker goes on with the first task it has made ready and
+gives away the others.
 
-**Threads.** The thread that ends a `def` task counts its children down under a lock, goes on with one that is ready and `def`
-itself, and wakes the loop only for what is not (`threads.py`).
+**Threads.** The thread that ends a `def` task counts its children down under a lock, goes on with one that is ready and
+`def` itself, and wakes the loop only for what is not (`threads.py`).
 
 Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whatever goes wrong is left to `execute`.
 """
@@ -116,7 +117,7 @@ class Line:
             self.busy = True
             armed = self.loop.call_soon(self._take_over)
             try:
-                for i, call, exact, check in chunk:  # noqa: B007 - used after the loop
+                for i, call, exact, check in chunk:
                     run.pos = i
                     value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
                     if type(value) is not exact:
@@ -243,7 +244,8 @@ class Line:
 
     def _employ(self, worker: Worker, body: Coroutine[object, object, None]) -> None:
         """Let *worker* do *body* in a task of its own."""
-        # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each other.
+        # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each
+        # other.
         worker.task = asyncio.Task(body, loop=self.loop)
         worker.task.add_done_callback(partial(self._left, worker))
         self.workers.add(worker)
@@ -279,7 +281,7 @@ class Line:
             await self.done
 
     def stop(self) -> None:
-        """End what is under way: `run.cancel_reason` says why. Tasks in threads run on, but nobody waits for them here."""
+        """End what is under way: `run.cancel_reason` says why. Threads run on, but nobody waits for them here."""
         if self.schedule is None:
             # From now on the line ends with the task that it is at.
             self._count()
@@ -288,7 +290,8 @@ class Line:
         if asyncio.current_task(self.loop) is not self.main:
             self._cancel_main()
         else:
-            # A task of the run has stopped it from inside: it may return before its next await, and then there is nothing to cancel.
+            # A task of the run has stopped it from inside: it may return before its next await, and then there is
+            # nothing to cancel.
             self.loop.call_soon(self._cancel_main)
         if self.threads is not None:
             self.threads.abandon()

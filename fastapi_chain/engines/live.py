@@ -327,7 +327,7 @@ class LiveRun:
         """Start nothing."""
         self.discarded = True
 
-    async def wait(self, timeout: float | None) -> None:  # noqa: ASYNC109 - part of the public contract
+    async def wait(self, timeout: float | None) -> None:
         """Return when the run has finished."""
         if self.inner.finished is not None:
             return
@@ -360,7 +360,8 @@ class LiveRun:
         past = replay(inner)
         told = inner.seq - len(past)
         if told > 0:
-            # What has been told before, under higher numbers, cannot be told again in full: the last number stays the last.
+            # What has been told before, under higher numbers, cannot be told again in full: the last number stays the
+            # last.
             past = [replace(event, seq=event.seq + told) for event in past]
         stream.begin(past)
         inner.seq = max(inner.seq, len(past))

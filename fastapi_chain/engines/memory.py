@@ -274,4 +274,3 @@ def live_of(run: Run) -> LiveRun:
     """Return what stands behind a run of the memory engine."""
     live: LiveRun = run._backend  # type: ignore[assignment]  # noqa: SLF001 - the window is ours
     return live
-

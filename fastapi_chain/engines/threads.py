@@ -71,7 +71,9 @@ class Threads:
     def __init__(self, home: Home) -> None:
         """Begin without any."""
         self._home = home
-        self._workers: set[ThreadWorker] = set()  # a worker that is not in here is one that the run has turned away from
+        self._workers: set[ThreadWorker] = (
+            set()
+        )  # a worker that is not in here is one that the run has turned away from
         self.lock = Lock()
         """Held while anybody counts down in a run that has threads, and while somebody begins to follow it."""
 
@@ -113,7 +115,7 @@ class Threads:
             return worker.at
 
     def _following(self, worker: ThreadWorker, i: int, value: object) -> int:
-        """Put down that task *i* has returned *value*; return the task to go on with, and start the others that are ready."""
+        """Put down that task *i* has returned *value*; return the task to go on with, and start the others."""
         with self.lock:
             if worker not in self._workers:
                 if worker.late is not None:

@@ -1,4 +1,4 @@
-"""The asyncio tasks of one run on the fast path, once something has waited: each goes on with what it has made ready."""
+"""The asyncio tasks of one run on the fast path, once something has waited: each goes on with what it made ready."""
 
 import asyncio
 from typing import Final, Protocol
@@ -43,7 +43,6 @@ class Home(Protocol):
         """Count task *i* as ended; return the tasks that may start because of it."""
 
 
-
 class Worker:
     """Runs tasks one after the other, and knows which one it is at: `current_task()` asks it."""
 
@@ -68,7 +67,13 @@ class Worker:
         """Run task *i* and whatever it makes ready, one after the other, for as long as that is a plain call."""
         line, turn = self.line, CHUNK
         run, steps = line.run, line.program.steps
-        slots, states, began, ended, now = run.slots, run.ledger.states, run.ledger.began, run.ended, run.clock.monotonic
+        slots, states, began, ended, now = (
+            run.slots,
+            run.ledger.states,
+            run.ledger.began,
+            run.ended,
+            run.clock.monotonic,
+        )
         me = self.task or asyncio.current_task(run.loop)
         assert me is not None, "a worker is an asyncio task"
         running.set(self)
