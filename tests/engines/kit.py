@@ -63,7 +63,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         # While the loop is being made there is none.
-        return getattr(self, "jumping", None) and self.jumping.now or 1000.0
+        return (getattr(self, "jumping", None) and self.jumping.now) or 1000.0
 
 
 class VirtualClock(Clock):
@@ -86,7 +86,9 @@ class MemoryKit:
         self.fast = fast
         self.engine: MemoryEngine
 
-    def _engine(self, *, max_running: int | None = None, sinks: tuple[Sink, ...] = (), threads: int = 16) -> MemoryEngine:
+    def _engine(
+        self, *, max_running: int | None = None, sinks: tuple[Sink, ...] = (), threads: int = 16
+    ) -> MemoryEngine:
         engine = MemoryEngine(fast=self.fast, pool=ThreadPool(threads), max_running=max_running, sinks=sinks)
         engine.heed = ()
         return engine
@@ -129,7 +131,10 @@ async def settle(turns: int = 5) -> None:
 
 def states(run: Run) -> dict[str, str]:
     """Return the state of every task, with the reason where there is one."""
-    return {name: " ".join(filter(None, (task.state, task.skip_reason, task.cancel_reason))) for name, task in run.tasks.items()}
+    return {
+        name: " ".join(filter(None, (task.state, task.skip_reason, task.cancel_reason)))
+        for name, task in run.tasks.items()
+    }
 
 
 class Log(list[Any]):

@@ -15,7 +15,7 @@ def numbers(run, name: str) -> list[tuple[int, str]]:
 
 
 def test_from_failed_what_succeeded_is_kept(engine: Kit):
-    """What failed, and what was skipped because of it, runs again with its attempts counting on; the rest is kept as it is."""
+    """What failed, and what was skipped because of it, runs again, attempts counting on; the rest is kept."""
     seen = Log()
 
     @task

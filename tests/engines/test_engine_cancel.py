@@ -21,8 +21,8 @@ from tests.engines.kit import Kit, Log, MemoryKit, settle, states
 
 
 def test_cancel_reaches_async_tasks_at_once_and_flags_threads(memory: MemoryKit):
-    """`async` tasks get a `CancelledError`, `def` ones see `ctx.cancelled`; nothing starts any more, and the run does not wait for threads."""
-    seen, inside, held = Log(), threading.Event(), threading.Event()
+    """`async` tasks get a `CancelledError`, `def` ones see `ctx.cancelled`; nothing starts any more."""
+    seen, inside, held, left = Log(), threading.Event(), threading.Event(), threading.Event()
 
     @task
     async def one() -> None:
@@ -41,6 +41,7 @@ def test_cancel_reaches_async_tasks_at_once_and_flags_threads(memory: MemoryKit)
         inside.set()
         held.wait(10)
         seen(ctx.cancelled)
+        left.set()
 
     @task(after=[thread])
     def never() -> None:
@@ -60,8 +61,7 @@ def test_cancel_reaches_async_tasks_at_once_and_flags_threads(memory: MemoryKit)
         with pytest.raises(RunFinished) as finished:
             await run.cancel()
         assert str(finished.value).partition("\n")[0].endswith("has already cancelled, so it cannot be cancelled.")
-        while memory.engine.hop.pool._todo:
-            await asyncio.sleep(0)
+        await asyncio.to_thread(left.wait)
         return run
 
     run = memory.play_for_real(main)
@@ -280,10 +280,8 @@ def test_an_error_of_a_cancelled_task_is_not_retried(memory: MemoryKit):
 
 @pytest.mark.parametrize("which", ["line", "line later", "worker", "item"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_what_is_to_end_the_process_ends_the_run_and_goes_on(
-    memory: MemoryKit, which: str, error: type[BaseException]
-):
-    """`KeyboardInterrupt` and `SystemExit` in an `async` task go through to whoever runs the loop; the run has ended then, undone."""
+def test_what_is_to_end_the_process_ends_the_run_and_goes_on(memory: MemoryKit, which: str, error: type[BaseException]):
+    """`KeyboardInterrupt` and `SystemExit` in an `async` task go through to the loop; the run has ended, undone."""
     seen = Log()
     runs: list[Run] = []
 

@@ -13,6 +13,7 @@ from fastapi_chain.engines.memory import live_of
 from fastapi_chain.events import Event
 from tests.engines.kit import MemoryKit
 
+
 class World:
     """A chain that does everything there is to do, and what it has done."""
 
@@ -46,8 +47,6 @@ class World:
             finally:
                 self.open -= 1
 
-        Session, Connection = Annotated[int, Depends(session)], Annotated[int, Depends(connection)]
-
         async def take_back(ctx: TaskContext) -> None:
             await asyncio.sleep(0)
             self.undone.append(ctx.task.replace("take_back", "undo"))
@@ -61,13 +60,13 @@ class World:
             return [0, 1, 2]
 
         @task(after=[head], undo=take_back)
-        async def waits(ctx: TaskContext, db: Session) -> int:
+        async def waits(ctx: TaskContext, db: Annotated[int, Depends(session)]) -> int:
             await asyncio.sleep(1)
             effect(ctx)
             return db
 
         @task(after=[head], retries=2, backoff=1, undo=take_back)
-        async def flaky(ctx: TaskContext, db: Connection) -> int:
+        async def flaky(ctx: TaskContext, db: Annotated[int, Depends(connection)]) -> int:
             await asyncio.sleep(0)
             if ctx.attempt < 3:
                 raise ConnectionError
@@ -75,12 +74,14 @@ class World:
             return db
 
         @task(after=[head], undo=take_back)
-        def thread(ctx: TaskContext, db: Connection) -> int:
+        def thread(ctx: TaskContext, db: Annotated[int, Depends(connection)]) -> int:
             effect(ctx)
             return db
 
         @task(after=[thread], limit=1, undo=take_back)
-        def limited(ctx: TaskContext, a: Session, b: Connection) -> int:
+        def limited(
+            ctx: TaskContext, a: Annotated[int, Depends(session)], b: Annotated[int, Depends(connection)]
+        ) -> int:
             effect(ctx)
             return a
 
@@ -209,11 +210,10 @@ WAYS: list[Callable[[World, int], Any]] = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_cancelled_after_any_number_of_turns(memory: MemoryKit, way: Callable[[World, int], Any]):
-    """After each number of turns of the loop in turn: all tasks end with a reason, what was opened is closed, places are given back, what had
-    taken effect is undone, and the events tell all of it."""
+    """All tasks end with a reason, all is closed and given back, effects are undone, and the events tell all of it."""
     ends = set()
 
-    async def main(k: int) -> Run:
+    async def main() -> Run:
         world = World(memory)
         run = await way(world, k)
         events = [event async for event in run.events()]
@@ -224,7 +224,7 @@ def test_cancelled_after_any_number_of_turns(memory: MemoryKit, way: Callable[[W
 
     k = 2  # in the first turn nobody has begun
     while "succeeded" not in ends:
-        ends.add(memory.play(lambda: main(k)).state)
+        ends.add(memory.play(main).state)
         k += 1
     # What waits for a thread on the loop is not the run's own: cancelling just that fails its task.
     assert ends - {"failed"} == {"cancelled", "succeeded"}

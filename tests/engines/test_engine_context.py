@@ -146,7 +146,7 @@ def test_current_task_knows_where_it_is(memory: MemoryKit):
 
 
 def test_a_background_task_between_two_tasks_names_the_last_one(memory: MemoryKit):
-    """While the line rests, after 128 tasks, what a task has left behind in the background is still part of that one."""
+    """While the line rests, after 128 tasks, what a task has left in the background is still part of that one."""
     seen = Log()
     background: list[asyncio.Task[None]] = []
 
@@ -195,7 +195,7 @@ def test_the_context_says_which_run_which_task_and_which_attempt(engine: Kit):
 
 
 def test_outside_a_run_everything_is_a_harmless_stand_in(memory: MemoryKit):
-    """Tasks are plain functions: context, progress and `current_task()` work in a unit test, and after a run is over."""
+    """Tasks are plain functions: context, progress and `current_task()` work in a unit test and after a run."""
 
     @task
     async def one(ctx: TaskContext, progress: Progress) -> str:
@@ -272,9 +272,9 @@ def test_threads_report_progress(memory: MemoryKit, limit: int | None):
         run = await chain(counts).start()
         events = [event async for event in run.events()]
         unfollowed = await chain(counts, name="unfollowed").run()
-        return run, events, unfollowed
+        return events, unfollowed
 
-    run, events, unfollowed = memory.play(main)
+    events, unfollowed = memory.play(main)
     told = [event.progress.done for event in events if event.kind == "task.progress"]
     assert (told[-1], len(told) < 20, told) == (1000, True, sorted(told))
     assert [event.kind for event in events][-2:] == ["task.succeeded", "run.finished"]

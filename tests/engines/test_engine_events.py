@@ -128,7 +128,7 @@ def test_one_may_begin_anywhere(memory: MemoryKit):
 
 
 def test_sinks_are_told_everything_and_numbers_stay_the_same(memory: MemoryKit):
-    """A run with sinks is told from its beginning; whoever comes later is given the same events, not others with the same numbers."""
+    """A run with sinks is told from its beginning; whoever comes later is given the very same events."""
     heard: list[Event] = []
 
     async def main():

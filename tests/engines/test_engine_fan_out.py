@@ -146,7 +146,7 @@ def test_in_an_optional_fan_out_what_fails_is_left_out(engine: Kit):
 
 
 def test_behind_a_failed_list_there_are_no_items(engine: Kit):
-    """The fan-out and all that takes its list, outcomes or not, are skipped because of whoever failed to make the list."""
+    """The fan-out and all that takes its list, outcomes or not, are skipped because of who failed to make the list."""
 
     @task
     async def numbers() -> list[int]:
@@ -185,7 +185,7 @@ def test_behind_a_failed_list_there_are_no_items(engine: Kit):
 
 
 def test_what_is_no_list_fails_the_fan_out(memory: MemoryKit):
-    """With no annotation it is found only when it runs; so is an iterator that fails. Nothing takes outcomes of items then."""
+    """Without an annotation it is found when it runs, as is an iterator that fails; then there are no items."""
 
     @task
     async def nothing():
@@ -330,7 +330,7 @@ def test_items_that_wait_for_a_retry_hold_up_nobody(memory: MemoryKit):
 
 
 def test_ten_thousand_items_take_little_memory(memory: MemoryKit):
-    """Only so many are under way at once as there is room for; the loop gets its turns, and another run goes on beside them."""
+    """Only so many are under way as there is room for; the loop gets its turns, another run goes on beside them."""
     peak, now, ticks = 0, 0, 0
 
     @task

@@ -39,6 +39,7 @@ def test_a_limit_holds_over_all_runs_and_chains(engine: Kit):
 @pytest.mark.parametrize("kind", ["async", "thread", "with a dependency"])
 def test_a_place_is_given_back_however_the_call_ends(memory: MemoryKit, kind: str):
     """After an error, a time-out, a wrong value, a cancellation: the next one gets in."""
+
     async def dep() -> int:
         return 1
 

@@ -13,7 +13,7 @@ from tests.engines.kit import MemoryKit, settle
 
 @cache
 def row(length: int, kinds: str) -> Chain:
-    """Return a chain of tasks that each need the one before, made once for all; `a` is async, `w` waits, `d` is `def`."""
+    """Return a chain of tasks that each need the one before, made once; `a` is async, `w` waits, `d` is `def`."""
     task = Registry("row").task
 
     @task(name="t")
@@ -174,7 +174,8 @@ def test_the_loop_stays_responsive(memory: MemoryKit):
 
 
 def test_a_finished_run_keeps_little(memory: MemoryKit):
-    """No asyncio task, no lines of its machinery: a few hundred bytes a task, and it is freed without the garbage collector."""
+    """No asyncio task, nothing of its machinery: a few hundred bytes a task."""
+
     async def main():
         ch = row(100, "aw")
         await ch.run(x=0)

@@ -126,7 +126,7 @@ def test_the_task_that_two_others_need_runs_once(engine: Kit):
 
 
 def test_branches_that_wait_run_at_the_same_time(engine: Kit):
-    """Ten tasks that each wait for all others are all under way at once, in the asyncio task of the first or in one of their own."""
+    """Ten tasks that each wait for all others are all under way at once."""
     barrier = asyncio.Barrier(10)
     tasks = []
     for i in range(10):
@@ -162,7 +162,7 @@ def test_threads_run_at_the_same_time(engine: Kit):
 
 
 def test_a_thread_makes_others_ready(engine: Kit):
-    """What a `def` task makes ready starts at once, in threads and on the loop, while a slow `async` branch still waits."""
+    """What a `def` task makes ready starts at once, in threads and on the loop, while a slow branch still waits."""
     release = asyncio.Event()
 
     @task
@@ -249,13 +249,22 @@ def test_while_it_runs_a_run_shows_how_things_stand(engine: Kit):
 
     async def main():
         runs.append(await chain(third).start())
-        assert (runs[0].state, states(runs[0])) == ("queued", {"first": "pending", "second": "pending", "third": "pending"})
+        assert (runs[0].state, states(runs[0])) == (
+            "queued",
+            {"first": "pending", "second": "pending", "third": "pending"},
+        )
         await settle()
-        assert (runs[0].state, states(runs[0])) == ("running", {"first": "succeeded", "second": "running", "third": "pending"})
+        assert (runs[0].state, states(runs[0])) == (
+            "running",
+            {"first": "succeeded", "second": "running", "third": "pending"},
+        )
         assert runs[0].outputs == {"first": 1}
         release.set()
         await runs[0].wait()
-        assert (runs[0].state, states(runs[0])) == ("succeeded", dict.fromkeys(["first", "second", "third"], "succeeded"))
+        assert (runs[0].state, states(runs[0])) == (
+            "succeeded",
+            dict.fromkeys(["first", "second", "third"], "succeeded"),
+        )
 
     engine.play(main)
     waiting = {"first": "succeeded", "second": "running", "third": "pending"}

@@ -237,7 +237,7 @@ def test_a_default_stands_in_for_what_was_skipped_or_may_fail(engine: Kit):
 
 
 def test_outcome_parameters_say_what_a_task_tolerates(engine: Kit):
-    """`Outcome` takes whatever happened, `Failed`, `Skipped` and `Succeeded` only that; what did not occur is a condition."""
+    """`Outcome` takes whatever happened, `Failed`, `Skipped` and `Succeeded` only that; else it is a condition."""
     seen: dict[str, object] = {}
     registry = Registry("outcomes")
     task = registry.task

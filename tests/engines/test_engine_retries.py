@@ -1,6 +1,7 @@
 """Attempts: how many, when, and what they hold up."""
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ def test_the_waits_between_attempts(engine: Kit, backoff: Any, waits: list[float
         return await chain(a).run()
 
     attempts = engine.play(main).tasks["a"].attempts
-    assert [later - sooner for sooner, later in zip(seen, seen[1:], strict=False)] == pytest.approx(waits)
+    assert [later - sooner for sooner, later in pairwise(seen)] == pytest.approx(waits)
     assert [attempt.backoff for attempt in attempts] == [None, *[pytest.approx(wait, abs=1e-3) for wait in waits]]
 
 
@@ -120,7 +121,7 @@ def test_the_wait_is_jittered_by_default(engine: Kit):
         await chain(a).run()
 
     engine.play(main)
-    waits = [later - sooner for sooner, later in zip(seen, seen[1:], strict=False)]
+    waits = [later - sooner for sooner, later in pairwise(seen)]
     assert all(0 <= wait <= most for wait, most in zip(waits, (1, 2, 4), strict=True))
 
 
@@ -168,7 +169,7 @@ def test_retry_after_sets_the_time_and_uses_up_an_attempt(engine: Kit):
         return await chain(a, b).run()
 
     run = engine.play(main)
-    assert [later - sooner for sooner, later in zip(seen, seen[1:], strict=False)] == [30, 30]
+    assert [later - sooner for sooner, later in pairwise(seen)] == [30, 30]
     assert str(run.errors["a"]) == "try again in 30 s"
     assert str(run.errors["b"]) == "try again in 5 s"
 
@@ -240,7 +241,7 @@ def test_waiting_for_a_retry_holds_no_thread_and_no_place(engine: Kit):
 
 
 def test_a_whole_tenacity_policy(engine: Kit):
-    """`retry=` takes the stop, wait and retry of any tenacity policy, sync or async; the record knows how many attempts it allows."""
+    """`retry=` takes the stop, wait and retry of any tenacity policy, sync or async, and its number of attempts."""
     seen = Log()
 
     async def only_connection_errors(state: Any) -> bool:
@@ -313,7 +314,7 @@ def test_a_policy_that_fails_leaves_the_task_failed(engine: Kit):
 
 
 def test_an_error_before_and_one_after_the_first_wait(engine: Kit):
-    """It makes no difference whether a task has already suspended when it raises, nor whether it suspends in its second attempt."""
+    """It makes no difference whether a task has already suspended when it raises, in whichever attempt."""
     seen = Log()
 
     @task(retries=3, backoff=0)

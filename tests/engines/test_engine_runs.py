@@ -59,7 +59,10 @@ def test_a_value_that_is_not_there_yet(memory: MemoryKit):
             texts.append(str(caught.value).partition("\n")[0])
         release.set()
         await run.wait()
-        assert texts == [f"Task 'one' of run '{run.id}' is still running.", f"Task 'two' of run '{run.id}' is still pending."]
+        assert texts == [
+            f"Task 'one' of run '{run.id}' is still running.",
+            f"Task 'two' of run '{run.id}' is still pending.",
+        ]
 
     memory.play(main)
 

@@ -10,7 +10,7 @@ from tests.engines.kit import Log, MemoryKit, states
 
 
 def test_timeouts_and_groups_of_asyncio_work_inside_a_task(memory: MemoryKit):
-    """`asyncio.timeout` and `TaskGroup` in tasks and attempts that share one asyncio task: each sees only what is its own."""
+    """`asyncio.timeout` and `TaskGroup` in tasks that share one asyncio task: each sees only what is its own."""
     seen = Log()
 
     @task
@@ -148,7 +148,7 @@ ENDED = {"first": "succeeded", "waits": "cancelled run_cancelled", "waits_too": 
 
 
 def test_a_timeout_of_asyncio_around_a_run_cancels_it(memory: MemoryKit):
-    """The run is cancelled, cleans up, undoes and has ended when the time-out is raised; nothing of it is left on the task."""
+    """The run is cancelled, cleans up, undoes and has ended when the time-out is raised, and leaves nothing behind."""
     seen = Log()
 
     async def main():
@@ -180,7 +180,7 @@ def test_a_timeout_of_asyncio_around_a_run_cancels_it(memory: MemoryKit):
 
 @pytest.mark.parametrize("how", ["scope", "group"])
 def test_a_scope_of_anyio_around_a_run_cancels_it(memory: MemoryKit, how: str):
-    """anyio cancels over and over; the clean-up of the tasks and the undo go on undisturbed, and the scope catches what is its own."""
+    """anyio cancels over and over; clean-up and undo go on undisturbed, and the scope catches what is its own."""
     seen = Log()
 
     async def main():
@@ -202,7 +202,7 @@ def test_a_scope_of_anyio_around_a_run_cancels_it(memory: MemoryKit, how: str):
 
 
 def test_a_chain_may_be_run_while_one_cleans_up_after_a_cancellation(memory: MemoryKit):
-    """A task that was cancelled, and caught that, runs a chain: the old cancellation has nothing to do with the new run."""
+    """A task that has caught its cancellation runs a chain: the old one has nothing to do with the new run."""
     seen = Log()
 
     @task
@@ -236,7 +236,7 @@ def test_a_chain_may_be_run_while_one_cleans_up_after_a_cancellation(memory: Mem
 
 
 def test_tasks_may_run_and_start_other_chains(memory: MemoryKit):
-    """A chain inside a task is a run of its own, with its own tasks, errors and context; one may also come from a thread."""
+    """A chain inside a task is a run of its own, with its own tasks, errors and context; also in a thread."""
     seen = Log()
 
     @task

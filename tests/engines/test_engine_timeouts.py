@@ -114,7 +114,7 @@ def test_a_task_may_catch_its_timeout(engine: Kit):
 
 
 def test_a_thread_is_reported_at_once(engine: Kit):
-    """A `def` attempt fails as soon as its time is up, though its thread still runs; what it returns then is of no account."""
+    """A `def` attempt fails as soon as its time is up, though its thread still runs; what it returns does not count."""
     held = threading.Event()
 
     @task(timeout=SOON)
@@ -207,7 +207,7 @@ def test_the_time_of_a_thread_runs_only_inside_it(engine: Kit):
 
 @pytest.mark.parametrize("how", ["async", "sync", "generator"])
 def test_a_timed_out_thread_closes_its_dependencies_first(engine: Kit, how: str):
-    """The dependencies of a timed-out `def` attempt are closed when its thread has returned, and only then are new ones opened."""
+    """Those of a timed-out `def` attempt are closed when its thread has returned; only then are new ones opened."""
     held, seen = threading.Event(), Log()
 
     async def session_async():

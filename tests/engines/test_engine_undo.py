@@ -82,7 +82,13 @@ def test_an_undo_takes_what_a_task_takes(engine: Kit):
         return "session"
 
     async def refund(
-        receipt: int, order: str, customer: str, db: Annotated[str, Depends(session)], ctx: TaskContext, run: Run, pay: bool = True
+        receipt: int,
+        order: str,
+        customer: str,
+        db: Annotated[str, Depends(session)],
+        ctx: TaskContext,
+        run: Run,
+        pay: bool = True,
     ) -> None:
         seen((receipt, order, customer, db, ctx.task, ctx.attempt, ctx.max_attempts, run.state, pay))
 
@@ -140,7 +146,9 @@ def test_an_undo_that_is_a_task_has_its_own_retries(engine: Kit):
 
     async def main():
         run = await chain(fails).run()
-        return run, [(event.task, event.error) for event in [e async for e in run.events()] if event.kind == "task.undone"]
+        return run, [
+            (event.task, event.error) for event in [e async for e in run.events()] if event.kind == "task.undone"
+        ]
 
     run, told = engine.play(main)
     assert seen == [("release", 1), ("refund", 1), ("refund", 2), ("refund", 3), "no need"]
@@ -184,7 +192,7 @@ def test_a_fan_out_is_undone_item_by_item(engine: Kit):
 
 @pytest.mark.parametrize("kind", ["light", "limited", "item", "with a dependency"])
 def test_a_thread_that_returns_too_late_counts_as_done(memory: MemoryKit, kind: str):
-    """After a cancellation undo waits for every thread; one that has returned by then is undone, with what it returned and when."""
+    """After a cancellation undo waits for every thread; what that has done is undone, in its place in the order."""
     held, inside, seen = threading.Event(), threading.Event(), Log()
 
     def take_back(effect: int) -> None:

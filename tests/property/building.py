@@ -149,7 +149,9 @@ def _options(world: World, i: int, spec: Task) -> dict[str, Any]:
             await world.take_back(i, ctx)
 
         undos = Registry("undos")
-        options["undo"] = undos.task(name=f"undo_{i}", retries=spec.undo_retries, backoff=0)(undo) if spec.undo_retries else undo
+        options["undo"] = (
+            undos.task(name=f"undo_{i}", retries=spec.undo_retries, backoff=0)(undo) if spec.undo_retries else undo
+        )
     return options
 
 
@@ -171,4 +173,4 @@ def _result(run: Run, record: TaskRecord) -> Result:
     return result
 
 
-__all__ = ["Annotated", "From", "Outcome", "build", "what_became", "task"]
+__all__ = ["Annotated", "From", "Outcome", "build", "task", "what_became"]

@@ -1,7 +1,7 @@
-"""The whole language of chains, interpreted as simply as can be: one task after the other, no clock, no threads, no concurrency.
+"""The whole language of chains, interpreted as simply as can be: one task after the other, no clock, no threads.
 
-What the engines do is held against this. It shares no code with the library, and knows nothing of it: a graph is a list of `Task`, each one
-with the script of what its attempts do.
+What the engines do is held against this. It shares no code with the library, and knows nothing of it: a graph is a list
+of `Task`, each one with the script of what its attempts do.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Action = Literal["ok", "fail", "fatal", "skip", "wrong", "cancel", "later"]
-"""What one attempt does: return; raise something that is retried; raise something that is not; raise `Skip`; return what the annotation does not
-allow; raise `CancelledError` out of nothing; raise `RetryAfter(0)`."""
+"""What one attempt does: return; raise something that is retried; raise something that is not; raise `Skip`; return
+what the annotation does not allow; raise `CancelledError` out of nothing; raise `RetryAfter(0)`."""
 
 Takes = Literal["value", "default", "outcome", "succeeded", "failed", "skipped", "bad", "items"]
-"""How a parameter takes its task: the value; the value, or its default; `Outcome`; `Succeeded`; `Failed`; `Skipped`; `Failed | Skipped`;
-`list[Outcome]` of a fan-out."""
+"""How a parameter takes its task: the value; the value, or its default; `Outcome`; `Succeeded`; `Failed`; `Skipped`;
+`Failed | Skipped`; `list[Outcome]` of a fan-out."""
 
 ACCEPTED: dict[str, frozenset[str]] = {
     "value": frozenset({"succeeded"}),
