@@ -8,8 +8,8 @@ So there are two ways to begin after the commit: before 0.118 a background task;
 encloses all dependencies, those of app, router and route included.
 """
 
-from collections.abc import Awaitable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import cache
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -25,7 +25,7 @@ class Follower(Protocol):
     def fail(self, error: BaseException) -> None:
         """Something of the request has ended with *error*, whatever becomes of that; it may be said more than once."""
 
-    def end(self, error: BaseException | None) -> Awaitable[None]:
+    def end(self, error: BaseException | None) -> Coroutine[Any, Any, None]:
         """The request is over, and *error* leaves its routes."""
 
 
@@ -41,8 +41,9 @@ def commits_before_response() -> bool:
 def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
     """Tell *follower* when the request is over: response sent, background tasks run, all dependencies closed.
 
-    It also learns of the exceptions that nobody outside hears of: a handler may turn that of an endpoint, of the validation of its
-    response or of `Depends(scope="function")` into a response, and a dependency may swallow that of another one.
+    It also learns of the exceptions that nobody outside hears of: a handler may turn that of an endpoint, of the
+    validation of its response or of `Depends(scope="function")` into a response, and a dependency may swallow that of
+    another one.
 
     Call it when all dependencies are open, and only where `commits_before_response()` is False.
 
@@ -70,30 +71,28 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
     return False
 
 
-class _Exit:
-    """A callback of a stack; as an object with the right method, it is pushed more quickly than a function."""
+# A stack takes an object with the right method more quickly than a function.
 
-    __slots__ = ("_follower",)
+
+class _End(AbstractAsyncContextManager[None]):
+    """What stands outermost."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
 
-
-class _End(_Exit):
-    """What stands outermost."""
-
-    __slots__ = ()
-
-    def __aexit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> Awaitable[None]:
+    def __aexit__(
+        self, _type: object, error: BaseException | None, _traceback: TracebackType | None, /
+    ) -> Coroutine[Any, Any, None]:
         return self._follower.end(error)
 
 
-class _Failure(_Exit):
+class _Failure(AbstractContextManager[None]):
     """What stands further in."""
 
-    __slots__ = ()
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
 
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None, /) -> None:
         if error is not None:
             self._follower.fail(error)
 
@@ -101,7 +100,7 @@ class _Failure(_Exit):
 def _stand_between(stack: AsyncExitStack, follower: Follower) -> None:
     """Stand between any two callbacks of *stack*: an exception of the inner one may be swallowed by the outer one."""
     # No public way leads there. Where there are less than two, which is most often, there is no need.
-    callbacks = getattr(stack, "_exit_callbacks", ())
+    callbacks: Any = getattr(stack, "_exit_callbacks", ())
     for at in range(len(callbacks) - 1, 0, -1):
         callbacks.insert(at, (True, _Failure(follower).__exit__))
 

@@ -15,7 +15,7 @@ from fastapi_chain.spec import Source
 from .frame import MISSING, AsyncCall, ClosingInThread, Environment, Frame, Hop, Slots
 
 _ROUTES: Final = 16
-"""How many sets of path parameters the dependencies of one task are kept for: one for each kind of route that its chain is on."""
+"""How many sets of path parameters the dependencies of one task are kept for: one for each kind of route."""
 
 
 def solve_on_loop(
@@ -52,7 +52,8 @@ def solve_on_loop(
         result = MISSING
         async with AsyncExitStack() as function_stack:
             try:
-                solved = await solve(rooted(tuple(scope["path_params"])), scope, overrides, stack, function_stack)
+                path_params = cast("Mapping[str, object]", scope["path_params"])
+                solved = await solve(rooted(tuple(path_params)), scope, overrides, stack, function_stack)
                 result = await call(frame.slots, solved.values)
             except BaseException as error:
                 frame.error = error
@@ -65,7 +66,7 @@ def solve_on_loop(
 
 
 def _rooted(root: Dependency, hop: Hop | None, path_params: tuple[str, ...]) -> Dependency:
-    """Return *root* as it is under a route with these parameters in its path; its calls go through *hop*, if there is one."""
+    """Return *root* as it is under a route with these parameters in its path; its calls go through *hop*, if given."""
     queried = {thing for dependency in root.walk() for _, thing in dependency.reads}
     if any(f"Query {name}" in queried for name in path_params):
         root = read_again(root, path_params)

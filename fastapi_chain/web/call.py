@@ -5,8 +5,8 @@ stacks must have closed without an exception, and the status must be below 400.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Final, Literal, Protocol
+from collections.abc import Coroutine, Mapping
+from typing import Any, Final, Literal, Protocol
 
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import HTTPConnection
@@ -264,7 +264,7 @@ class Call:
     async def _close(self) -> None:
         """The request is over, and nobody else would wait for its run."""
         run, order = self.verdict(failed=False), self._order
-        if run is not None and order is not None:
+        if run is not None and order is not None and order.context is not None:
             await Carried(self.engine.perform(run, order), order.context)
         elif self._task is not None:
             await self._task
@@ -278,7 +278,7 @@ class Call:
         """Something has gone wrong that may show nowhere else."""
         self._failed = True
 
-    def end(self, error: BaseException | None) -> Awaitable[None]:
+    def end(self, error: BaseException | None) -> Coroutine[Any, Any, None]:
         """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
         if error is not None:
             self._failed = True

@@ -1,7 +1,7 @@
 """The endpoint decorator: the user's function, wrapped so that FastAPI tells us about the request.
 
-The wrapper has the same signature, except for a few more parameters, in which FastAPI hands us objects of the request, and without
-`run: Run`, which is not FastAPI's to give. Called without them, in a unit test, it is the plain function.
+The wrapper has the same signature, except for a few more parameters, in which FastAPI hands us objects of the request,
+and without `run: Run`, which is not FastAPI's to give. Called without them, in a unit test, it is the plain function.
 """
 
 import functools
@@ -176,16 +176,16 @@ class _Wiring:
 
 
 async def _connection(connection: HTTPConnection) -> HTTPConnection:
-    """Hand over the request of an endpoint that takes an `HTTPConnection` itself: FastAPI fills only one in a function."""
+    """Hand over the request of an endpoint that takes an `HTTPConnection` itself: FastAPI fills only one of them."""
     return connection
 
 
 def _wire(signature: inspect.Signature, *, in_background: bool) -> _Wiring:
     """Extend *signature* by what we need.
 
-    A parameter costs nothing where a dependency of ours would cost a sixth of a small request. FastAPI fills only one parameter of each
-    kind in a function, so where the user has one, we look at that. The request itself must come in a parameter of ours: it tells
-    FastAPI's call from one by hand. Almost nobody takes an `HTTPConnection`.
+    A parameter costs nothing where a dependency of ours would cost a sixth of a small request. FastAPI fills only one
+    parameter of each kind in a function, so where the user has one, we look at that. The request itself must come in a
+    parameter of ours: it tells FastAPI's call from one by hand. Almost nobody takes an `HTTPConnection`.
     """
     users = {name: strip_annotated(p.annotation)[0] for name, p in signature.parameters.items()}
     added: dict[str, object] = {}
@@ -226,7 +226,7 @@ def _extended(signature: inspect.Signature, added: Mapping[str, object], gone: t
 def _async_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> Callable[..., object]:
     marker = wiring.request.name
 
-    async def wrapper(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the user's arguments
+    async def wrapper(*args: Any, **kwargs: Any) -> object:
         if marker not in kwargs:
             return await fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
@@ -243,7 +243,7 @@ def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> 
     # Sync as the user's own, so that FastAPI runs it in a thread and a direct call gives the value.
     marker = wiring.request.name
 
-    def wrapper(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - the user's arguments
+    def wrapper(*args: Any, **kwargs: Any) -> object:
         if marker not in kwargs:
             return fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
@@ -271,7 +271,7 @@ def _dress(wrapper: Callable[..., object], fn: Callable[..., object], signature:
     functools.update_wrapper(wrapper, fn)
     # Partials and callable objects have no name; FastAPI gives routes and operations this one.
     wrapper.__name__ = get_name(fn)
-    # An explicit signature wins everywhere: FastAPI takes it as it is, with the annotations resolved in the user's module.
+    # An explicit signature wins everywhere: FastAPI takes it as it is, with the annotations resolved where they stand.
     wrapper.__signature__ = signature  # type: ignore[attr-defined]  # the protocol of inspect.signature
     annotations = {p.name: p.annotation for p in signature.parameters.values() if p.annotation is not p.empty}
     wrapper.__annotations__ = annotations

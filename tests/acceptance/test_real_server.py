@@ -105,8 +105,8 @@ class Connection:
     async def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Send a request; return the status and what the answer says."""
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
-        self._writer.write(f"{head}\r\n\r\n".encode() + content)
+        head = [f"{method} {path} HTTP/1.1", "host: test", "content-type: application/json"]
+        self._writer.write("\r\n".join([*head, f"content-length: {len(content)}", "", ""]).encode() + content)
         await self._writer.drain()
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         length = next(int(line.split(":")[1]) for line in lines if line.lower().startswith("content-length"))

@@ -1,5 +1,7 @@
 """A run starts when its request is over and committed, and not at all for a request that failed."""
 
+import asyncio
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,7 +111,7 @@ def post(mode: str, build: Build, **options: Any) -> Log:
 @in_every_mode
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_run_starts_when_everything_of_its_request_is_over(mode, is_async):
-    """The response is out, background tasks have run, the dependencies of endpoint, route, router and app are closed."""
+    """The response is out, background tasks have run, the dependencies of endpoint, route and routers are closed."""
 
     def build(app: FastAPI, tell: Chain, log: Log) -> None:
         router = APIRouter(dependencies=[closing(log, "router")])
@@ -131,8 +133,6 @@ def test_a_run_starts_when_everything_of_its_request_is_over(mode, is_async):
 @in_every_mode
 def test_a_run_can_start_with_the_response(mode):
     """`start="response"` waits for nothing else: here a background task and a dependency wait for the run."""
-    import asyncio
-
     log: Log = []
     registry = Registry("early")
     ran: dict[str, asyncio.Event] = {}
@@ -170,8 +170,6 @@ def test_a_run_can_start_with_the_response(mode):
 @in_every_mode
 def test_a_run_that_starts_with_the_response_is_waited_for_when_the_request_is_over(mode):
     """Its request is not over before it, or its app does not shut down."""
-    import asyncio
-
     log: Log = []
     registry = Registry("slow")
 
@@ -319,7 +317,6 @@ def cancels_its_run(app: FastAPI, tell: Chain, log: Log) -> None:
 
 def is_not_called(app: FastAPI, tell: Chain, log: Log) -> None:
     """A cache above the chain answers in its place."""
-    import functools
 
     def cached(fn: Any) -> Any:
         @functools.wraps(fn)
@@ -484,7 +481,9 @@ def stream_breaks(app: FastAPI, tell: Chain, log: Log) -> None:
         return StreamingResponse(pieces())
 
 
-needs_stacks = pytest.mark.skipif(not CLOSES_LAST, reason="before 0.118 nobody outside can see what a dependency swallows")
+needs_stacks = pytest.mark.skipif(
+    not CLOSES_LAST, reason="before 0.118 nobody outside can see what a dependency swallows"
+)
 
 
 @in_every_mode

@@ -294,7 +294,9 @@ def test_older_versions_have_no_stacks():
 def test_a_fastapi_that_keeps_its_stacks_elsewhere_is_an_error(key):
     """It says what is missing, which version is there and which are known."""
     with ExitStack() as closing:
-        scope = {name: AsyncExitStack() for name in ("fastapi_inner_astack", "fastapi_middleware_astack") if name != key}
+        scope = {
+            name: AsyncExitStack() for name in ("fastapi_inner_astack", "fastapi_middleware_astack") if name != key
+        }
         for stack in scope.values():
             stack.push(closing)
         with pytest.raises(ChainError) as caught:

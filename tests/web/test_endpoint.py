@@ -26,6 +26,7 @@ from fastapi_chain import (
 )
 from fastapi_chain.declare import source_of
 
+
 class Order(BaseModel):
     """What comes in."""
 
@@ -54,16 +55,17 @@ def app() -> FastAPI:
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_tasks_take_the_endpoints_parameters_by_name(app, seen, is_async):
-    """Values of the path, query, headers, cookies and body, validated, and plain dependencies; aliases do not matter."""
+    """Values of the path, query, headers, cookies and body, validated, and of dependencies; aliases do not matter."""
 
     @task
-    async def note(shop: str, limit: int, tag: str, session: str, order: Order, user: str) -> None:
+    async def note(*, shop: str, limit: int, tag: str, session: str, order: Order, user: str) -> None:
         seen.append((shop, limit, tag, session, order, user))
 
     async def user(x_user: Annotated[str, Header()]) -> str:
         return x_user
 
     def endpoint(
+        *,
         shop: str,
         limit: int,
         tag: Annotated[str, Header(alias="x-tag")],
@@ -266,7 +268,7 @@ def test_a_decorator_may_call_its_endpoint_again(app, seen):
 
 
 def test_a_plain_function_that_returns_a_coroutine_is_awaited(app, seen):
-    """A decorator below the chain may be one: the run starts when the endpoint has ended, not when it has been called."""
+    """A decorator below the chain may be one: the run starts when the endpoint has ended, not when it was called."""
 
     @task
     async def note() -> None:
@@ -369,7 +371,14 @@ def test_an_endpoint_may_take_the_run_that_it_will_start(app, seen, is_async):
 
     def endpoint(x: int, run: Run) -> str:
         held.append(run)
-        assert (run.state, run.chain, run.done, run.tasks, run.outputs, run.errors) == ("queued", "endpoint", False, {}, {}, {})
+        assert (run.state, run.chain, run.done, run.tasks, run.outputs, run.errors) == (
+            "queued",
+            "endpoint",
+            False,
+            {},
+            {},
+            {},
+        )
         return run.id
 
     async def async_endpoint(x: int, run: Run) -> str:
@@ -441,7 +450,9 @@ def test_tasks_see_the_context_variables_as_the_endpoint_left_them(app, seen, is
     async def async_endpoint() -> None:
         tenant.set("endpoint")
 
-    app.post("/", dependencies=[Depends(scoped)])(chain(note, note_in_a_thread)(async_endpoint if is_async else endpoint))
+    app.post("/", dependencies=[Depends(scoped)])(
+        chain(note, note_in_a_thread)(async_endpoint if is_async else endpoint)
+    )
     TestClient(app).post("/")
     assert seen == [("dependency", "endpoint")] * 2
 
@@ -474,7 +485,15 @@ async def raw_post(app: Any) -> None:
 
     async def send(message: Any) -> None: ...
 
-    scope = {"type": "http", "asgi": {}, "http_version": "1.1", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+    scope = {
+        "type": "http",
+        "asgi": {},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+    }
     await app(scope, receive, send)
 
 
@@ -544,7 +563,11 @@ def generator() -> Any:
 
 def decorated_generator() -> Any:
     def passed(fn: Any) -> Any:
-        return functools.wraps(fn)(lambda: fn())
+        @functools.wraps(fn)
+        def pass_on(*args: Any) -> Any:
+            return fn(*args)
+
+        return pass_on
 
     @chain("note")
     @passed
@@ -573,7 +596,7 @@ def test_an_endpoint_that_streams_its_answer_is_refused(declare):
     [
         lambda fn: fn,
         functools.partial,
-        lambda fn: functools.wraps(fn)(lambda **given: fn(**given)),
+        lambda fn: functools.wraps(fn)(lambda *args: fn(*args)),  # noqa: PLW0108 - another function is the point
     ],
 )
 def test_a_second_chain_on_one_endpoint_is_refused(between):
@@ -625,7 +648,7 @@ def test_an_annotation_that_nobody_knows_is_refused():
 
 
 def test_without_install_an_invalid_chain_answers_its_first_request_before_the_endpoint_runs(app, seen):
-    """The error goes through to the server whole, and again with each request; it names the route as clients know it."""
+    """The error goes through to the server whole, again with each request; it names the route as clients know it."""
 
     @task
     async def note(order_id: int) -> None: ...
@@ -650,7 +673,9 @@ def test_without_install_an_invalid_chain_answers_its_first_request_before_the_e
             '  - return it, and say so: @chain(..., returns="order_id")\n'
             "See errors#missing-input"
         )
-        assert str(caught.value) == f"Chain 'endpoint' cannot run: 1 problem.\n\n1. {indent(str(problem), '   ').lstrip()}"
+        assert (
+            str(caught.value) == f"Chain 'endpoint' cannot run: 1 problem.\n\n1. {indent(str(problem), '   ').lstrip()}"
+        )
     assert TestClient(app, raise_server_exceptions=False).post("/v1/orders/new?n=1").status_code == 500
     assert seen == []
 
@@ -685,7 +710,9 @@ def test_an_endpoint_without_a_route_is_checked_by_its_signature(seen):
 
     with pytest.raises(InvalidChain) as caught:
         tell.check()
-    assert caught.value.problems[0].problem() == "Endpoint 'endpoint' starts a chain that needs 'x', but does not give it."
+    assert (
+        caught.value.problems[0].problem() == "Endpoint 'endpoint' starts a chain that needs 'x', but does not give it."
+    )
 
 
 def test_an_endpoint_that_no_route_leads_to_is_called_by_its_name(app):
@@ -703,4 +730,6 @@ def test_an_endpoint_that_no_route_leads_to_is_called_by_its_name(app):
 
     with pytest.raises(InvalidChain) as caught:
         TestClient(app).post("/")
-    assert caught.value.problems[0].problem() == "Endpoint 'endpoint' starts a chain that needs 'x', but does not give it."
+    assert (
+        caught.value.problems[0].problem() == "Endpoint 'endpoint' starts a chain that needs 'x', but does not give it."
+    )

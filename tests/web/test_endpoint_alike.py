@@ -1,6 +1,7 @@
 """An endpoint with a chain is, for FastAPI and its clients, the endpoint without."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ def everything(app: FastAPI, decorate: Decorate) -> None:
     @app.post("/{shop}", status_code=202)
     @decorate
     async def create(
+        *,
         shop: str,
         order: Order,
         x_tag: Annotated[str, Header()],
@@ -73,7 +75,7 @@ def everything(app: FastAPI, decorate: Decorate) -> None:
         limit: int = 3,
         seen: Annotated[str, Cookie()] = "",
     ) -> Placed:
-        """Create an order.
+        r"""Create an order.
 
         At once.\f Not for the docs.
         """
@@ -230,7 +232,6 @@ def bound_method(app: FastAPI, decorate: Decorate) -> None:
 
 def class_based_view(app: FastAPI, decorate: Decorate) -> None:
     """As in fastapi-utils: the class gives its methods a signature in which `self` is a dependency."""
-    import inspect
 
     class View:
         def __init__(self, user: Annotated[str, Depends(user)]) -> None:
@@ -449,7 +450,7 @@ def answers(build: Callable[[FastAPI, Decorate], None], decorate: Decorate, path
 @pytest.mark.parametrize("start", ["commit", "response"])
 @pytest.mark.parametrize(("build", "path", "sent", "status"), CASES, ids=lambda part: getattr(part, "__name__", " "))
 def test_an_endpoint_with_a_chain_answers_and_looks_as_it_does_without(build, path, sent, status, start):
-    """Status, body, headers and schema are the same, whatever the endpoint is made of; a run starts unless the status is an error."""
+    """Status, body, headers and schema are the same, whatever the endpoint is made of; an error starts no run."""
     log: list[str] = []
     plain = answers(build, lambda fn: fn, path, sent)
     chained = answers(build, starting(log, start=start), path, sent)

@@ -1,6 +1,7 @@
 """Servers that wait no longer, clients that go away, runs that are called off."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -11,6 +12,27 @@ from fastapi.testclient import TestClient
 from fastapi_chain import Registry, Run, chain, install
 
 Log = list[str]
+
+
+class Story(Log):
+    """A log whose first line can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+
+    def append(self, line: str) -> None:
+        super().append(line)
+        self.begun.set()
+
+
+async def cancelled(log: Story, sending: Coroutine[Any, Any, Any]) -> None:
+    """Send a request, and cancel it as soon as something has happened."""
+    request = asyncio.create_task(sending)
+    await log.begun.wait()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 def waiting(log: Log, **options: Any) -> Any:
@@ -32,7 +54,7 @@ def waiting(log: Log, **options: Any) -> Any:
 @pytest.mark.parametrize("start", ["commit", "response"])
 def test_without_install_a_run_ends_with_its_request_if_the_server_waits_no_longer(server, start):
     """`--timeout-graceful-shutdown` cancels requests."""
-    log: Log = []
+    log = Story()
     held: list[Run] = []
     app = FastAPI()
 
@@ -41,22 +63,14 @@ def test_without_install_a_run_ends_with_its_request_if_the_server_waits_no_long
     async def endpoint(run: Run) -> None:
         held.append(run)
 
-    async def main() -> None:
-        request = asyncio.create_task(server(app).post("/"))
-        while not log:
-            await asyncio.sleep(0)
-        request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
-
-    asyncio.run(main())
+    asyncio.run(cancelled(log, server(app).post("/")))
     assert log == ["begins", "cancelled"]
     assert held[0].state == "cancelled"
 
 
 def test_a_request_that_is_cancelled_in_a_background_task_takes_its_run_along(server):
     """A run that starts with the response may be under way by then."""
-    log: Log = []
+    log = Story()
     app = FastAPI()
 
     @app.post("/")
@@ -64,21 +78,13 @@ def test_a_request_that_is_cancelled_in_a_background_task_takes_its_run_along(se
     async def endpoint(background: BackgroundTasks) -> None:
         background.add_task(asyncio.sleep, 60)
 
-    async def main() -> None:
-        request = asyncio.create_task(server(app).post("/"))
-        while not log:
-            await asyncio.sleep(0)
-        request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
-
-    asyncio.run(main())
+    asyncio.run(cancelled(log, server(app).post("/")))
     assert log == ["begins", "cancelled"]
 
 
 def test_a_request_that_is_cancelled_before_its_endpoint_has_returned_starts_nothing(server):
     """Its dependencies roll back, too."""
-    log: Log = []
+    log = Story()
     app = FastAPI()
 
     async def session():
@@ -94,15 +100,7 @@ def test_a_request_that_is_cancelled_before_its_endpoint_has_returned_starts_not
         log.append("endpoint")
         await asyncio.sleep(60)
 
-    async def main() -> None:
-        request = asyncio.create_task(server(app).post("/"))
-        while not log:
-            await asyncio.sleep(0)
-        request.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await request
-
-    asyncio.run(main())
+    asyncio.run(cancelled(log, server(app).post("/")))
     assert log == ["endpoint", "rolls back"]
 
 
@@ -160,30 +158,32 @@ def test_a_client_that_goes_away_does_not_stop_what_it_has_asked_for(installed):
     if installed:
         install(app)
 
-    async def main() -> None:
-        gone = asyncio.Event()
-        asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
-
-        async def receive() -> Any:
-            for message in asked:
-                return message
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            if message.get("body") == b"a":
-                gone.set()
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "POST",
-            "path": "/",
-            "query_string": b"",
-            "headers": [],
-        }
-        await app(scope, receive, send)
-
-    asyncio.run(main())
+    asyncio.run(leave_early(app))
     assert sorted(log) == ["commit", "run"]
+
+
+async def leave_early(app: FastAPI) -> None:
+    """Send a request, and go away as soon as the first piece of its answer is there."""
+    gone = asyncio.Event()
+    asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        for message in asked:
+            return message
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message.get("body") == b"a":
+            gone.set()
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)

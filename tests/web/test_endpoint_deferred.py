@@ -94,7 +94,10 @@ def test_quotes_inside_of_annotations_are_read():
 
     @app.post("/")
     @chain(note)
-    async def endpoint(order: Optional["Order"] = None, user: Annotated["str", Depends(user)] = "") -> list["Placed"]:
+    async def endpoint(
+        order: Optional["Order"] = None,  # noqa: UP037, UP045 - quotes inside of a string are what is tested
+        user: Annotated["str", Depends(user)] = "",  # noqa: UP037
+    ) -> list["Placed"]:  # noqa: UP037
         return [Placed(id=len(order.sku) if order else 0)]
 
     client = TestClient(app)

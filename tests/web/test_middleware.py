@@ -1,6 +1,7 @@
 """The layer of `install`: it sees the app begin and end, and every request really end."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -324,7 +325,7 @@ def start(app: FastAPI) -> InvalidChain:
 
 
 def test_all_problems_of_all_chains_are_told_at_start_up():
-    """With the routes as clients know them; the server does not start, and the lifespan of the user ends in good order."""
+    """With the routes as clients know them; the server does not start, and the user's lifespan ends in good order."""
     log: Log = []
 
     @asynccontextmanager
@@ -398,9 +399,7 @@ def test_a_chain_above_its_route_is_found_at_start_up(is_async):
 
 
 def test_a_chain_that_a_route_leads_to_is_in_order():
-    """Through other decorators, as a method, as a partial; and a function may be an endpoint with and without its chain."""
-    import functools
-
+    """Through decorators, as a method, as a partial; and a function may be an endpoint with and without its chain."""
     seen: Log = []
 
     @task

@@ -1,4 +1,4 @@
-"""SQLAlchemy sessions that a generator dependency commits: what the endpoint wrote is there for the first task, or no task starts."""
+"""Sessions that a dependency commits: what the endpoint wrote is there for the first task, or no task starts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -87,17 +87,15 @@ def async_app(engine: Engine, seen: list[tuple[int, str | None]]) -> FastAPI:
             yield db
             await db.commit()
 
-    Db = Annotated[AsyncSession, Depends(session)]
-
     @task
-    async def look(n: int, db: Db) -> None:
+    async def look(n: int, db: Annotated[AsyncSession, Depends(session)]) -> None:
         seen.append((n, await db.scalar(select(Row.name).where(Row.id == n))))
 
     app = FastAPI()
 
     @app.post("/")
     @chain(look)
-    async def endpoint(n: int, name: str, db: Db) -> int:
+    async def endpoint(n: int, name: str, db: Annotated[AsyncSession, Depends(session)]) -> int:
         db.add(Row(id=n, name=name))
         return n
 
