@@ -4,12 +4,12 @@ The package reads from the bottom up:
 
     spec, outcome, events   what was declared, what happened
     errors, tasks, run, context   what users hold in their hands
-    declare  -> plan  -> schedule | execute  -> engines   1. declare, 2. plan, 3. schedule, 4. execute; then: where it runs
+    declare -> plan -> schedule | execute -> engines   1. declare, 2. plan, 3. schedule, 4. execute; where it runs
     web, chains             the endpoint that starts a run, and everything over HTTP
     mypy_plugin, typecheck  the same checks before anything runs
 
-A module imports only from lower ones; `make check` holds it to that. What needs FastAPI is imported when it is first asked for, so
-that a worker, mypy and the command line start quickly.
+A module imports only from lower ones; `make check` holds it to that. What needs FastAPI is imported when it is first
+asked for, so that a worker, mypy and the command line start quickly.
 """
 
 from importlib import import_module

@@ -36,6 +36,10 @@ class Clock:
         """Call *callback* on the running loop in *seconds*."""
         return asyncio.get_running_loop().call_later(seconds, callback)
 
+    def limit(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Do the same for a time that had better not come, a deadline: a clock of tests does not hurry to it."""
+        return self.call_later(seconds, callback)
+
 
 REAL = Clock()
 _clock: ContextVar[Clock] = ContextVar("fastapi_chain_clock", default=REAL)

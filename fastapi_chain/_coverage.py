@@ -32,10 +32,10 @@ def _by_hand(plan: Plan) -> Iterator[PlanError]:
     """Yield what is wrong without an endpoint: whatever nothing provides is an input then."""
     for item in plan.inputs:
         yield from (_not_upstream(need) for need in item.needs if need.elsewhere is not None)
-    required = frozenset(plan.required)
     # One with a default need not be given: then there is but one source.
-    for spec, fill in plan.taken():
-        if fill.param.name in required:
+    twice = {node.spec.output for node in plan.nodes}.intersection(plan.required)
+    for spec, fill in plan.taken() if twice else ():
+        if fill.param.name in twice:
             given = f"input {fill.param.name!r} of start()"
             producers = (plan.nodes[fill.slot].spec.source, given)
             yield AmbiguousProducer(task=spec.source, param=fill.param.name, producers=producers)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from ._signature import is_resolved, read
 from .declare import Registry
 from .errors import CalledInsteadOfNamed, ChainError, CycleError, DuplicateTask, PlanError, UnknownTask
-from .spec import Role, Signature, TaskSpec
+from .spec import SUCCEEDED_ONLY, Role, Signature, TaskSpec
 from .tasks import AnyTask, called_name
 
 Option: TypeAlias = Literal["after", "each", "From"]
@@ -38,6 +38,8 @@ class Reading(NamedTuple):
 
     signature: Signature
     links: tuple[Link, ...]
+    tolerant: bool
+    """Whether a parameter takes anything but what has succeeded."""
     specs: tuple[TaskSpec, ...] | None
     """The tasks that it names; None if it names any by a string, which means different tasks in different chains."""
 
@@ -52,7 +54,8 @@ def reading_of(spec: TaskSpec) -> Reading:
         signature = read(spec.fn, spec.namespace)
         links = tuple(_links(spec, signature))
         specs = tuple(link.reference for link in links if isinstance(link.reference, TaskSpec))
-        reading = Reading(signature, links, specs if len(specs) == len(links) else None)
+        tolerant = any(param.accepts is not SUCCEEDED_ONLY for param in signature.params)
+        reading = Reading(signature, links, tolerant, specs if len(specs) == len(links) else None)
         if is_resolved(signature):
             _readings[spec] = reading
     return reading
@@ -210,6 +213,8 @@ class Collector:
 
     def _duplicates(self) -> None:
         """Report tasks of one name that come from two registries."""
+        if len({spec.name for spec in self._graph.order}) == len(self._graph.order):
+            return
         first: dict[str, TaskSpec] = {}
         for spec in self._graph.order:
             known = first.setdefault(spec.name, spec)

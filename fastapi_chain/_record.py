@@ -1,7 +1,7 @@
-"""Values by keyword, as `dataclass` has them, without what it costs to import: it writes and compiles source for each class.
+"""Values by keyword, as `dataclass` has them, without what it costs to import: it compiles source for each class.
 
-To type checkers a record is a frozen, keyword-only dataclass, and `dataclasses.fields`, `replace` and `asdict` take it for one. That
-leaves the methods to be given, and those are the same for all records.
+To type checkers a record is a frozen, keyword-only dataclass, and `dataclasses.fields`, `replace` and `asdict` take it
+for one. That leaves the methods to be given, and those are the same for all records.
 """
 
 from collections.abc import Callable
@@ -71,7 +71,8 @@ def _init(self: Any, /, **given: object) -> None:  # noqa: ANN401 - any record
 def _complain(cls: type, names: frozenset[str], values: dict[str, object]) -> NoReturn:
     unknown = [repr(name) for name in values if name not in names]
     missing = [repr(name) for name in sorted(names) if name not in values]
-    text = f"{cls.__name__}() has no {', '.join(unknown)}" if unknown else f"{cls.__name__}() lacks {', '.join(missing)}"
+    what = f"has no {', '.join(unknown)}" if unknown else f"lacks {', '.join(missing)}"
+    text = f"{cls.__name__}() {what}"
     raise TypeError(text)
 
 
@@ -92,6 +93,6 @@ def _hash(self: object) -> int:
     return hash((type(self), _values(self)))
 
 
-def _refuse(self: object, name: str, value: object = None) -> NoReturn:
+def _refuse(self: object, name: str, value: object = None) -> NoReturn:  # noqa: ARG001 - the protocol's
     text = f"cannot change {name!r} of a {type(self).__name__}"
     raise FrozenInstanceError(text)

@@ -1,6 +1,7 @@
 """What comes before each task of a graph, and which of it gives a value of some name."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 
 from ._graph import Graph, current, reading_of
 from .spec import EMPTY, Role, TaskSpec
@@ -25,13 +26,21 @@ class Upstream:
         self._producers: dict[str, list[int]] = {}
         for i, spec in enumerate(graph.order):
             self._producers.setdefault(spec.output, []).append(i)
-        self._reached = reached(self.parents, self._asked(graph))
+        self._graph = graph
         self._above: dict[int, frozenset[int]] = {}
 
-    def _asked(self, graph: Graph) -> dict[int, set[int]]:
+    @cached_property
+    def _reached(self) -> set[tuple[int, int]]:
+        """The pairs `(i, p)` in which task *p* gives something that task *i* takes, and stands somewhere above it.
+
+        Found for all tasks at once, and only if any takes something that is not given directly before it.
+        """
+        return reached(self.parents, self._asked())
+
+    def _asked(self) -> dict[int, set[int]]:
         """Return, for each task, those that give something it takes but that are not directly before it."""
         asked: dict[int, set[int]] = {}
-        producers = self._producers
+        graph, producers = self._graph, self._producers
         for i, spec in enumerate(graph.order):
             params = graph.readings[i].signature.params
             if spec.undo is not None:

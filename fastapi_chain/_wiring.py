@@ -61,28 +61,24 @@ class Wiring:
 
     def wire(self, i: int) -> Node:
         """Find the source of every parameter of task *i*."""
-        spec, signature = self._order[i], self._graph.readings[i].signature
+        spec, reading = self._order[i], self._graph.readings[i]
         after = self._after(i)
         over = None if spec.each is None else next(iter(self._graph.named(i, "each")), None)
         item = None if over is None else self._item(i, over)
-        fills: list[Fill] = []
-        special = spec.run_if != "all_succeeded"
-        for param in signature.params:
-            special = special or param.accepts is not SUCCEEDED_ONLY
-            fill = Fill(item, "item") if item is not None and item.name == param.name else self._fill(i, param)
-            if fill is not None:
-                fills.append(fill)
+        fills = [self._fill(i, param, item) for param in reading.signature.params]
+        given = tuple(fills) if None not in fills else tuple(fill for fill in fills if fill is not None)
+        special = reading.tolerant or spec.run_if != "all_succeeded"
         return Node(
             index=i,
             spec=spec,
-            signature=signature,
-            fills=tuple(fills),
+            signature=reading.signature,
+            fills=given,
             parents=self.upstream.parents[i],
             after=after,
             over=over,
             undo=None if spec.undo is None else self._undo(i, current(spec.undo)),
             children=self.upstream.children[i],
-            conditional=special and self._is_conditional(i, fills, after),
+            conditional=special and self._is_conditional(i, given, after),
         )
 
     def _is_conditional(self, i: int, fills: Sequence[Fill], after: Sequence[int]) -> bool:
@@ -121,8 +117,16 @@ class Wiring:
 
     # --- one parameter
 
-    def _fill(self, i: int, param: ParamSpec) -> Fill | None:
-        """Return where *param* of task *i* comes from; None where there is a problem."""
+    def _fill(self, i: int, param: ParamSpec, item: ParamSpec | None) -> Fill | None:
+        """Return where *param* of task *i* comes from; None where there is a problem.
+
+        Args:
+            i: The number of the task.
+            param: One of its parameters.
+            item: The one that takes the item, if it is a fan-out.
+        """
+        if item is not None and item.name == param.name:
+            return Fill(item, "item")
         if param.role is Role.VALUE:
             sources = self.upstream.sources(param.name, i)
             if len(sources) == 1 and self.upstream.outputs[sources[0]] is param.type and not param.collects:

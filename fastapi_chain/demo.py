@@ -1,7 +1,8 @@
 """A small shop that shows chains at work: `python -m fastapi_chain.demo`, or `make demo`.
 
-It serves on 127.0.0.1, sends real orders to itself and prints what becomes of each: one goes well, one needs a second try, one fails
-for good. On a terminal it goes on serving until Ctrl-C; otherwise it ends with exit code 0 once all runs have finished.
+It serves on 127.0.0.1, sends real orders to itself and prints what becomes of each: one goes well, one needs a second
+try, one fails for good. On a terminal it goes on serving until Ctrl-C; otherwise it ends with exit code 0 once all runs
+have finished.
 """
 
 import asyncio
@@ -146,7 +147,8 @@ def _told(event: Event) -> str:
             return f"{event.task:<10} skipped, {event.reason}"
         case RunFinished():
             return f"the run has {event.state}"
-    return ""
+        case _:
+            return ""
 
 
 def _post(url: str, order: Order) -> Any:  # noqa: ANN401 - whatever the endpoint answers
@@ -188,7 +190,10 @@ async def serve(port: int, *, stay: bool) -> None:
     print(f"Serving on {base}\n", flush=True)
     await _orders(base, printer)
     print(f"\nNext: read fastapi_chain/demo.py, open {base}/docs, or post an order of your own:", flush=True)
-    print(f"""  curl -X POST {base}/orders -H 'content-type: application/json' -d '{{"id": 4, "item": "pen", "cents": 120}}'""")
+    print(
+        f"  curl -X POST {base}/orders -H 'content-type: application/json' "
+        """-d '{"id": 4, "item": "pen", "cents": 120}'"""
+    )
     if stay:
         print("Ctrl-C ends.", flush=True)
     else:

@@ -1,7 +1,7 @@
 """Run: one run of a chain, as users hold it.
 
-A `Run` is a thin, typed window on a `RunBackend`, the part that an engine gives: the memory engine's is the run itself, a
-durable engine's is a row that any process can read.
+A `Run` is a thin, typed window on a `RunBackend`, the part that an engine gives: the memory engine's is the run itself,
+a durable engine's is a row that any process can read.
 """
 
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -104,7 +104,7 @@ class Run:
 
     @property
     def reason(self) -> str | None:
-        """Why it failed or was cancelled, where the tasks alone do not say: `deadline`, `run_cancelled`, `shutdown`, …"""
+        """Why it failed or was cancelled, where the tasks alone do not say: `deadline`, `run_cancelled`, `shutdown`."""
         return self._backend.reason
 
     @property
@@ -178,7 +178,7 @@ class Run:
         """Start nothing for this request. Without effect once the run has started."""
         self._backend.discard()
 
-    async def wait(self, timeout: float | None = None) -> "Run":  # noqa: ASYNC109 - part of the public contract
+    async def wait(self, timeout: float | None = None) -> "Run":
         """Return when the run has finished.
 
         Args:
@@ -222,5 +222,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id[:8]} of {self.chain!r}: {self.state}>"
-
-

@@ -263,8 +263,3 @@ class PlanRun:
             while self._active:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait(tuple(self._active))
-
-
-async def run_plan(run: RunState, run_task: RunTask) -> None:
-    """Run every task of *run* that has not ended: see `PlanRun`."""
-    await PlanRun(run, run_task).go()

@@ -110,7 +110,7 @@ class ParamSpec:
     kind: object
     """`inspect.Parameter.kind`."""
     annotation: object
-    """The resolved annotation, `Annotated` included; `EMPTY` without one. A name that cannot be resolved stays a string."""
+    """The resolved annotation, with its `Annotated`; `EMPTY` without one. What cannot be resolved stays a string."""
     type: object
     """The annotation without `Annotated`, and for an outcome parameter the `T` of `Outcome[T]` (`Any` for `Failed`)."""
     default: object = EMPTY

@@ -1,7 +1,8 @@
-"""P17: a durable chain of four tasks against the same graph written by hand as a DBOS workflow, on one SQLite file each.
+"""P17: a durable chain of four tasks against the same graph written by hand as a DBOS workflow, on SQLite.
 
-DBOS is one for each process, and both keep rows in a database. So each side gets a process of its own, the two take turns, and each turn
-begins with an empty file. The number is the hand-written throughput over ours: 1.05 is 0.95 of its throughput.
+DBOS is one for each process, and both keep rows in a database. So each side gets a process of its own, the two take
+turns, and each turn begins with an empty file. The number is the hand-written throughput over ours: 1.05 is 0.95 of
+its throughput.
 """
 
 import asyncio

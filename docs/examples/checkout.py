@@ -1,4 +1,4 @@
-"""Checkout: charge and reserve side by side, a receipt once both are done, and the money back if the goods are not there."""
+"""Checkout: charge and reserve side by side, a receipt after both, and the money back if the goods are not there."""
 
 from typing import Annotated
 

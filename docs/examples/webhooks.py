@@ -1,4 +1,4 @@
-"""Webhooks: deliver an event to every subscriber, fifty a second; sum up always, and raise the alarm if one could not be reached."""
+"""Webhooks: deliver an event to every subscriber, fifty a second; sum up always, and raise an alarm if need be."""
 
 from typing import Annotated
 

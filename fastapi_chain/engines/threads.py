@@ -118,8 +118,7 @@ class Threads:
         """Put down that task *i* has returned *value*; return the task to go on with, and start the others."""
         with self.lock:
             if worker not in self._workers:
-                if worker.late is not None:
-                    post(self._home.loop, settle, worker.late, value, None)
+                post(self._home.loop, self._return, worker, value, None)
                 return NOTHING
             ready = self._count(i, value)
             here = self._choose(worker, ready)
@@ -181,8 +180,13 @@ class Threads:
         if worker in self._workers:
             self._home.rescue(i, error)
             self._left(worker)
-        elif worker.late is not None:
-            settle(worker.late, None, error)
+        else:
+            self._return(worker, None, error)
+
+    def _return(self, worker: ThreadWorker, value: object, error: BaseException | None) -> None:
+        """Put down what has come of a call that the run has turned away from."""
+        assert worker.late is not None, "it was in a call, or it would have nothing to say"
+        settle(worker.late, value, error)
 
     def _left(self, worker: ThreadWorker) -> None:
         """Let *worker* go."""

@@ -12,8 +12,9 @@ from mypy.types import FunctionLike, Type
 from .chain import chain_made, start_signature
 from .decorated import task_made
 from .endpoint import endpoint_made
+from .names import CHAIN_FLOW
 from .source import Sources
-from .view import CHAIN_FLOW, View
+from .view import View
 
 HookContext: TypeAlias = FunctionContext | MethodContext | MethodSigContext
 Hook: TypeAlias = Callable[[View, HookContext], Type | FunctionLike]

@@ -1,8 +1,16 @@
-"""Full names that the plugin looks for."""
+"""Full names that the plugin looks for, and the one error code that it reports under."""
 
 from typing import Final
 
+from mypy.errorcodes import ErrorCode
+
 from fastapi_chain.spec import OutcomeKind
+
+CHAIN_FLOW: Final = ErrorCode("chain-flow", "Check the values that flow between tasks", "fastapi_chain")
+"""The only code: a sub-code would make `warn_unused_ignores` ask for the narrower one.
+
+mypy must know it before it reads the first file, which may switch it off: so it is made with the plugin, not its hooks.
+"""
 
 TASK_VARIABLE: Final = "fastapi_chain.declare.task"
 TASK_METHOD: Final = "fastapi_chain.declare.Registry.task"

@@ -1,11 +1,9 @@
 """What a hook sees of the program, and how it says what is wrong."""
 
 from collections.abc import Callable
-from typing import Final
 
 from mypy.checker import TypeChecker
 from mypy.erasetype import erase_typevars
-from mypy.errorcodes import ErrorCode
 from mypy.maptype import map_instance_to_supertype
 from mypy.message_registry import ErrorMessage
 from mypy.messages import append_invariance_notes, format_type_bare, format_type_distinctly
@@ -18,11 +16,8 @@ from fastapi_chain.spec import Source
 
 from .flow import Flow, encode
 from .metadata import Metadata
-from .names import FLOW
+from .names import CHAIN_FLOW, FLOW
 from .source import Sources
-
-CHAIN_FLOW: Final = ErrorCode("chain-flow", "Check the values that flow between tasks", "fastapi_chain")
-"""The only code: a sub-code would make `warn_unused_ignores` ask for the narrower one."""
 
 
 class View:

@@ -77,7 +77,7 @@ def test_what_was_accepted_is_run_though_servers_are_killed(url: str, tmp_path, 
         for client in clients:
             client.start()
         before = len(accepted)
-        wait_for(lambda: len(accepted) > before + 20 * random_.random(), "some requests to be accepted")  # noqa: B023
+        wait_for(lambda: len(accepted) > before + 20 * random_.random(), "some requests to be accepted")
         server.kill()
         stopped.set()
         for client in clients:

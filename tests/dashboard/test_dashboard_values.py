@@ -201,7 +201,7 @@ def test_a_definition_says_all_that_was_declared() -> None:
         rate="50/s",
         undo=take_back,
     )
-    async def ship(  # noqa: PLR0917 - one of each kind
+    async def ship(
         line: int, order: str, db: Annotated[int, Depends(session)], request: Request, ctx: TaskContext, untyped="x"
     ) -> str:
         """Send it."""

@@ -37,5 +37,5 @@ async def opened(url: str, *chains: Chain, here: bool = True, **options: Any) ->
 async def until(condition: Callable[[], bool]) -> None:
     """Return when *condition* holds."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - conditions of all kinds
+        while not condition():
             await asyncio.sleep(0.01)

@@ -258,4 +258,3 @@ def test_a_stamp_that_is_missing():
     """Both databases have a clock; only the first part of a URL says which database it is."""
     assert Database("sqlite:///x.db").is_sqlite
     assert "clock_timestamp" in Database("postgresql://x/y").clock.text
-

@@ -42,13 +42,10 @@ def repeated(url: str, trace: Trace) -> list[tuple[str, str]]:
     """Return the tasks that began again although their outcome was kept already."""
     database = Database(url)
     engine = database.connect(patient=True, size=1)
+    schema = "" if database.is_sqlite else "dbos."
     with engine.connect() as connection:
         rows = connection.execute(
-            sa.text(
-                f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {
-                    '' if database.is_sqlite else 'dbos.'
-                }operation_outputs"
-            )
+            sa.text(f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {schema}operation_outputs")
         ).all()
     engine.dispose()
     kept = {(row[0], row[1]): row[2] / 1000 for row in rows}
@@ -70,11 +67,11 @@ def test_random_graphs_under_random_kills(url: str, tmp_path, zygote: Zygote):
         while killed < KILLS or unfinished(url):
             if killed < KILLS and unfinished(url) < 10:
                 pid = zygote.start("tests.engines.crash:enqueue", url, SEEDS, path, 24)
-                wait_for(lambda: not _alive(pid), "all runs to be stored")  # noqa: B023 - waited for here
+                wait_for(lambda: not _alive(pid), "all runs to be stored")
             while len(workers) < 2:
                 workers.append(zygote.start("tests.engines.crash:work", url, SEEDS, path, 4))
             pid = random_.choice(workers)
-            wait_for(lambda: any(line[1] == pid for line in trace.lines()), "a worker to be up")  # noqa: B023 - likewise
+            wait_for(lambda: any(line[1] == pid for line in trace.lines()), "a worker to be up")
             if killed < KILLS:
                 time.sleep(random_.random() * 0.6)
                 zygote.kill(pid)

@@ -203,7 +203,7 @@ MODES = {
 }
 GROUPS = {
     "default": (0, 1, 2),
-    "old parser, old cache": (0, 2),
+    "old parser, old cache": (2,),  # an older mypy has no others: it goes through all
     "workers": (0, 1, 2),
     "daemon": (0, 1),  # it compares aliases without their metadata, and sees no change in group 2
 }
@@ -235,7 +235,7 @@ def test_every_edit_shows(mode, tools, tmp_path, shared_cache):
         shutil.copytree(shared_cache, cache)
     project = tools.Project(tmp_path / "project", cache)
     project.write({name: tools.dedented(text) for name, text in FILES.items()})
-    project.configure("disable_error_code = empty-body")
+    project.configure()
     editor = Editor(project.folder)
     with project.daemon() if mode == "daemon" else project.plain() as check:
 

@@ -163,6 +163,7 @@ def test_strict_options_are_quiet(project, tools):
 
 def test_pydantics_plugin_works_beside_it(project, tools):
     """Both plugins see what is theirs; models that `dataclass_transform` makes, as SQLModel does, flow too."""
+    project.cache = project.folder / "cache"  # other plugins would spoil the shared one
     project.configure(plugins="fastapi_chain.mypy_plugin, pydantic.mypy")
     project.write(
         {
@@ -234,6 +235,7 @@ def test_what_is_refused_where_it_is_written_is_left_to_that(project, tools):
 
 def test_a_cache_of_a_run_without_plugins_is_not_believed(project, tools):
     """A run without the plugin, on the same cache, does not make later runs forget what the plugin found."""
+    project.cache = project.folder / "cache"
     light = ("[mypy-fastapi.*,pydantic.*,starlette.*,tenacity.*,anyio.*]", "follow_imports = skip")
     wrong = WRONG.replace("from shop import *", "from fastapi_chain import task")
     project.write({"app.py": tools.dedented(wrong)})

@@ -169,7 +169,7 @@ def test_stubs_hold_over_http_and_within_each_other() -> None:
         run = client.run_of(client.post("/orders/pen"))
         assert run.outputs == {"charge": 20, "book": "booked 20", "receipt": "sent"}
         with pytest.raises(AttributeError, match="task 'charge' is not stubbed; stubbed: receipt"):
-            calls.charge  # noqa: B018
+            calls.charge
         with pytest.raises(KeyError):
             calls["charge"]
 
@@ -184,7 +184,7 @@ def test_what_a_fake_returns_is_checked() -> None:
 def test_a_task_that_was_not_called_has_no_inputs() -> None:
     """To ask for the values of a call that was not made fails the test with the task's name."""
     with stub(checkout(), charge=20) as calls, pytest.raises(AssertionError, match="task 'charge' was not called"):
-        calls.charge.inputs  # noqa: B018
+        calls.charge.inputs
 
 
 def test_an_unknown_task_is_named() -> None:

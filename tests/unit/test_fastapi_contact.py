@@ -185,7 +185,7 @@ def test_a_dependency_is_called_as_the_newest_fastapi_calls_it(call, kind):
 
 def test_a_parameter_is_told_to_fastapi_as_the_user_wrote_it():
     """Defaults, aliases of types and names that nobody can resolve reach every version in a form that it reads."""
-    DbDep = TypeAliasType("DbDep", Annotated[int, Depends(get)])  # noqa: N806 - as users name it
+    DbDep = TypeAliasType("DbDep", Annotated[int, Depends(get)])
 
     def task(
         a: Annotated[int, Depends(get)],

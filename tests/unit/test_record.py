@@ -100,7 +100,7 @@ def test_dataclass_tools_know_records() -> None:
     point = Point(x=1, tags=["a"])
     assert dataclasses.asdict(point) == {"x": 1, "y": 0, "tags": ["a"]}
     assert dataclasses.replace(point, y=5) == Point(x=1, y=5, tags=["a"])
-    assert pickle.loads(pickle.dumps(point)) == point  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(point)) == point
     assert copy.deepcopy(point) == point
 
 

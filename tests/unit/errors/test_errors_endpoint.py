@@ -54,7 +54,7 @@ from fastapi_chain.spec import EMPTY, Source
             Fix, one of:
               - open it in the task: db: Annotated[..., Depends(...)]
               - hand on an id or a pydantic model instead
-            See errors#closed-input""",  # noqa: E501 - the first line is one sentence
+            See errors#closed-input""",
             id="closed-input",
         ),
         pytest.param(
@@ -63,7 +63,7 @@ from fastapi_chain.spec import EMPTY, Source
             @chain stands above @app.post("/orders"), so FastAPI registered the bare function and the chain would never start.
                 endpoint   checkout   shop/api.py:9
             Fix: put @chain(...) directly above `async def checkout`, below @app.post
-            See errors#decorator-order""",  # noqa: E501 - the first line is one sentence
+            See errors#decorator-order""",
             id="decorator-order",
         ),
     ],

@@ -231,7 +231,7 @@ def test_the_history_is_bounded(serving, monkeypatch):
             assert [(await client.get(at)).status for at in made[2:]] == [404, 200]
             monkeypatch.setattr(histories, "AGE", -1.0)
             last = (await client.post("/")).headers["location"]
-            while (await client.get(last)).status != 404:  # noqa: ASYNC110 - a turn of the loop is all it takes
+            while (await client.get(last)).status != 404:
                 await asyncio.sleep(0)
             assert (await client.get("/runs")).json()["items"] == []
 
@@ -312,7 +312,7 @@ def test_the_number_of_runs_of_an_app_is_limited(serving):
                 "See errors#queue-full"
             )
             gates["on"].set()
-            while (await client.post("/two")).status == 429:  # noqa: ASYNC110 - as above
+            while (await client.post("/two")).status == 429:
                 await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -443,7 +443,7 @@ def test_what_does_not_end_is_left_behind(serving, caplog, monkeypatch):
 
     async def drive(_client: Any) -> list[Run]:
         run = await chain(forever, name="slow").start()
-        while not run.tasks["forever"].attempts:  # noqa: ASYNC110 - as above
+        while not run.tasks["forever"].attempts:
             await asyncio.sleep(0)
         return [run]
 

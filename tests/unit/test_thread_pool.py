@@ -1,0 +1,191 @@
+"""The threads of `def` tasks."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from fastapi_chain import _threads
+from fastapi_chain._threads import Escaped, Hopper, ThreadPool, finish, look, on_loop, post, settle
+
+
+def names() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "fastapi-chain"]
+
+
+def test_it_has_no_more_threads_than_it_may_and_than_it_needs():
+    """They start when needed; each takes work in turn."""
+    pool, done = ThreadPool(2), threading.Event()
+    before, inside, most = len(names()), [0], [0]
+    lock, left = threading.Lock(), [10]
+
+    def work() -> None:
+        with lock:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+        time.sleep(0.001)
+        with lock:
+            inside[0] -= 1
+            left[0] -= 1
+            if not left[0]:
+                done.set()
+
+    assert len(names()) == before
+    for _ in range(10):
+        pool.submit(work)
+    assert done.wait(10)
+    assert (most[0], pool._threads) == (2, 2)
+
+
+def test_owners_take_turns():
+    """The second owner's first work comes right after the first one's; who has no owner queues up for himself."""
+    pool, seen, held, done = ThreadPool(1), [], threading.Event(), threading.Event()
+    pool.submit(lambda: held.wait(10) and None)
+    for i in range(3):
+        pool.submit(lambda i=i: seen.append(f"a{i}"), "a")
+    pool.submit(lambda: seen.append("b0"), "b")
+    pool.submit(lambda: seen.append("c0"))
+    pool.submit(done.set, "d")
+    assert pool.crowded
+    held.set()
+    assert done.wait(10)
+    assert seen[:3] == ["a0", "b0", "c0"]
+
+
+def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch):
+    """After a while without work; one that was counted on in that very moment stays."""
+    monkeypatch.setattr(_threads, "_IDLE_SECONDS", 0.01)
+    pool, done = ThreadPool(1), threading.Event()
+    pool.submit(done.set)
+    assert done.wait(10)
+    deadline = time.monotonic() + 10
+    while pool._threads and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert pool._threads == 0
+    # A thread that has found no work looks again if some has come since.
+    pool._threads, pool._todo = 1, 1
+    assert not pool._end()
+    real, waited = pool._tickets, []
+
+    class Late:
+        """Work comes between the look for it and the end."""
+
+        def get(self, timeout: float) -> None:
+            waited.append(timeout)
+            if len(waited) == 1:
+                raise _threads.Empty
+            if len(waited) == 2:
+                pool._waiting["x"] = _threads.deque([lambda: None])
+                return
+            raise _threads.Empty
+
+        put = real.put
+
+    pool._tickets = Late()  # type: ignore[assignment]
+    pool._work()
+    assert (len(waited), pool._threads, pool._todo) == (3, 0, 0)
+
+
+def hop(fn: Callable[[], object]) -> object:
+    """Call *fn* through a hop."""
+
+    async def main() -> object:
+        return await Hopper(ThreadPool(2))(fn)
+
+    return asyncio.run(main())
+
+
+def raises(error: BaseException) -> Callable[[], object]:
+    def raising() -> object:
+        raise error
+
+    return raising
+
+
+def test_a_hop_returns_or_raises_what_the_function_does():
+    """In another thread, in a copy of the context."""
+    assert hop(threading.current_thread) is not threading.current_thread()
+    with pytest.raises(ValueError, match="no"):
+        hop(raises(ValueError("no")))
+    with pytest.raises(RuntimeError, match="the task raised StopIteration"):
+        hop(raises(StopIteration()))
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
+def test_what_would_end_more_than_the_thread_is_wrapped(error: BaseException):
+    """On the loop it would end the loop, or look like a cancellation."""
+    with pytest.raises(Escaped) as caught:
+        hop(raises(error))
+    assert caught.value.cause is error
+
+
+def test_a_cancelled_hop_waits_for_its_thread():
+    """However often it is cancelled; the cancellation is let through when the thread has returned, its error is not reported."""
+    held, inside = threading.Event(), threading.Event()
+
+    def work() -> None:
+        inside.set()
+        held.wait(10)
+        raise ValueError
+
+    async def main() -> None:
+        problems: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: problems.append(context))
+        job = asyncio.ensure_future(Hopper(ThreadPool(1))(work))
+        await asyncio.to_thread(inside.wait)
+        for _ in range(3):
+            job.cancel()
+            await asyncio.sleep(0)
+        assert not job.done()
+        held.set()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert problems == []
+
+    asyncio.run(main())
+
+
+def test_finish_lets_the_result_of_an_asyncio_task_through():
+    """Also one that was cancelled itself."""
+
+    async def main() -> None:
+        assert await finish(asyncio.ensure_future(asyncio.sleep(0, 5))) == 5
+        sleeping = asyncio.ensure_future(asyncio.sleep(100))
+        asyncio.get_running_loop().call_soon(sleeping.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await finish(sleeping)
+        look(sleeping)
+
+    asyncio.run(main())
+
+
+def test_a_closed_loop_has_no_use_for_callbacks():
+    """A thread that returns late does not mind; another error is not hidden."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    post(loop, print)
+    on_loop(loop, print)
+
+    class Refuses:
+        def call_soon_threadsafe(self, *_: object) -> None:
+            raise RuntimeError("no")
+
+        def is_closed(self) -> bool:
+            return False
+
+    with pytest.raises(RuntimeError, match="no"):
+        post(Refuses(), print)  # type: ignore[arg-type]
+
+
+def test_a_future_is_settled_once():
+    """One that was cancelled has no use for a result."""
+
+    async def main() -> None:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        settle(future, 1, None)
+        assert future.cancelled()
+
+    asyncio.run(main())
