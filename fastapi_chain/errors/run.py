@@ -215,7 +215,8 @@ class OutputValidationError(RunError):
     code: ClassVar[str] = "output-validation"
 
     def __post_init__(self) -> None:
-        self.returned, self.expected = type_names(type(self.value), self.expected)
+        returned, self.expected = type_names(type(self.value), self.expected)
+        self.returned: str = returned
         self.value = short_repr(self.value)
 
     def problem(self) -> str:

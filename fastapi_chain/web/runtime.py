@@ -70,11 +70,11 @@ class Runtime:
         self.drain_timeout = drain_timeout
         self.expose_errors = expose_errors
         self.expose_values = expose_values
-        self.places = Places()
-        self.directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
-        self.renderer = Renderer(expose_errors=expose_errors)
-        self.feeds = Feeds(Words(self.renderer))
-        self.stopping = Stopping()
+        self.places: Places = Places()
+        self.directory: Directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
+        self.renderer: Renderer = Renderer(expose_errors=expose_errors)
+        self.feeds: Feeds = Feeds(Words(self.renderer))
+        self.stopping: Stopping = Stopping()
         self._logs = TaskLogs()
         # For an app whose lifespan never begins: its runs end with their requests, and are remembered all the same.
         self._spare = MemoryEngine(kept=history)
