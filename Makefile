@@ -8,7 +8,7 @@ EXTRAS := cli,dashboard,durable,mypy,otel,testing
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format docs bench bench-all soak clean static
+.PHONY: help demo test test-long check format docs bench bench-all soak clean static
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +16,11 @@ help: ## List the commands
 demo: .venv/demo.stamp ## Send real orders through a demo app and watch its runs
 	@$(BIN)/python -m fastapi_chain.demo
 
-test: static ## All checks, all tests, on old and new FastAPI and Python, with branch coverage of 100 % (below 20 minutes)
+test: static ## All checks, and the tests on the newest and on old FastAPI
 	@$(BIN)/python tools/jobs.py
+
+test-long: static ## The tests of databases, killed processes, browsers and other Pythons, too
+	@$(BIN)/python tools/jobs.py durable browser python
 
 check: static ## Formatting, lint, layers, types and unit tests (below 90 seconds)
 	@$(BIN)/python -m pytest --quiet tests/unit $(wildcard tests/test_*.py) fastapi_chain

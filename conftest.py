@@ -11,6 +11,9 @@ from fastapi_chain.declare import default_registry
 settings.register_profile("shared", deadline=None, print_blob=True)
 settings.load_profile("shared")
 
+collect_ignore_glob = ["**/*_app.py"]
+"""Apps that tests start as servers; they read their settings when they are imported."""
+
 
 @pytest.fixture(autouse=True)
 def _own_default_registry() -> Iterator[None]:

@@ -16,7 +16,7 @@ from ._nodes import Fill, FillKind, InputSpec, Need, Node, UndoNode
 from ._upstream import Upstream
 from .declare import Registry
 from .errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
-from .spec import EMPTY, SUCCEEDED_ONLY, ParamSpec, Role, TaskSpec
+from .spec import EMPTY, ParamSpec, Role, TaskSpec
 
 _Via: TypeAlias = Literal["task", "fan-out"]
 """How a task's output travels, see `TypeMismatch`."""

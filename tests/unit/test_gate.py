@@ -184,8 +184,9 @@ def test_a_loop_that_is_closed_holds_up_nobody():
     async def leaves_somebody() -> None:
         await gate.enter(clock)
         gate.leave()
-        asyncio.ensure_future(gate.enter(clock))
+        entering = asyncio.ensure_future(gate.enter(clock))
         await turns()
+        assert entering is not None
         assert gate._alarm is asyncio.get_running_loop()
 
     loop = asyncio.new_event_loop()

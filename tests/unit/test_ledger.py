@@ -29,7 +29,10 @@ def test_nothing_has_happened():
         3,
         True,
     )
-    assert (record.attempts, record.error, record.started_at, record.finished_at, record.skip_reason) == ((), *[None] * 4)
+    assert (record.attempts, record.error, record.started_at, record.finished_at, record.skip_reason) == (
+        (),
+        *[None] * 4,
+    )
 
 
 @pytest.mark.parametrize(("state", "name", "ended"), [(RUNNING, "running", None), (SUCCEEDED, "succeeded", 7.0)])
