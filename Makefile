@@ -8,7 +8,7 @@ EXTRAS := cli,dashboard,durable,mypy,otel,testing
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check format docs bench bench-all soak clean static
+.PHONY: help demo test test-long check format docs bench bench-all clean static
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,9 +45,6 @@ bench: .venv/dev.stamp ## Measure against hand-written asyncio
 
 bench-all: .venv/dev.stamp ## Measure against other libraries too, in a venv of their own
 	@$(BIN)/python -m benchmarks --all
-
-soak: .venv/dev.stamp ## Run for a long time under load and watch memory and threads
-	@$(BIN)/python -m benchmarks.soak
 
 clean: ## Remove everything that these commands made
 	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist site
