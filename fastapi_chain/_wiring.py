@@ -66,7 +66,7 @@ class Wiring:
         over = None if spec.each is None else next(iter(self._graph.named(i, "each")), None)
         item = None if over is None else self._item(i, over)
         fills = [self._fill(i, param, item) for param in reading.signature.params]
-        given = tuple(fills) if None not in fills else tuple(fill for fill in fills if fill is not None)
+        given = tuple(fill for fill in fills if fill is not None)
         special = reading.tolerant or spec.run_if != "all_succeeded"
         return Node(
             index=i,

@@ -1,8 +1,7 @@
 """One run that runs in this process: the schedule of every engine, with a checkpoint for each task.
 
-What ends a run early (a deadline, somebody's order, an effect that may have been cut off) ends its tasks, not the
-workflow around it: that goes on to undo and to keep the end. What ends the workflow, because the process stops or has
-lost the run to another one, leaves the run as it is for whoever carries it on.
+What ends a run early ends its tasks, not the workflow around it: that goes on to undo and to keep the end. What ends the
+workflow (the process stops, or has lost the run) leaves the run as it is for whoever carries it on.
 """
 
 import asyncio
@@ -35,7 +34,6 @@ from .snapshot import load_base
 
 INTERRUPTED: Final = "interrupted"
 """The reason of a run that has met a task with `effect="once"` which had begun when its process died."""
-
 Checkpoint = Callable[[int, str, Callable[[], Awaitable[object]]], Awaitable[Any]]
 """Returns what is kept under a number; if there is nothing, does it and keeps it."""
 
