@@ -1,7 +1,7 @@
 """One run that runs in this process: the schedule of every engine, with a checkpoint for each task.
 
-What ends a run early ends its tasks, not the workflow around it: that goes on to undo and to keep the end. What ends the
-workflow (the process stops, or has lost the run) leaves the run as it is for whoever carries it on.
+What ends a run early ends its tasks, not the workflow around it: that goes on to undo and to keep the end. What ends
+the workflow (the process stops, or has lost the run) leaves the run as it is for whoever carries it on.
 """
 
 import asyncio
