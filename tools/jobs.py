@@ -209,13 +209,13 @@ def main(chosen: list[str]) -> int:
     others, missing = python_jobs()
     newest = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "tests").iterdir()) if path.name not in APART)
     jobs = [
-        *fastapi_jobs(),
+        fastapi_jobs()[0],
         Job(name="newest", tests=(*newest, "fastapi_chain")),
         Job(name="engines", tests=("tests/engines",), options=("-k", QUICK)),
     ]
     if chosen:
         # These take long, so they run only when they are named.
-        jobs += [*others, Job(name="durable", tests=("tests/engines", "tests/acceptance"))]
+        jobs += [*fastapi_jobs()[1:], *others, Job(name="durable", tests=("tests/engines", "tests/acceptance"))]
         jobs += [Job(name="browser", tests=("tests/browser",))]
         jobs = [job for job in jobs if any(re.search(part, job.name) for part in chosen)]
     CACHE.mkdir(parents=True, exist_ok=True)
