@@ -20,7 +20,7 @@ test: static ## All checks, and the tests on the newest and on the oldest FastAP
 	@$(BIN)/python tools/jobs.py
 
 test-long: static ## The tests of databases, killed processes, browsers and other Pythons, too
-	@$(BIN)/python tools/jobs.py durable browser fastapi python
+	@$(BIN)/python tools/jobs.py durable browser checkers fastapi python
 
 check: static ## Formatting, lint, layers, types and unit tests (below 90 seconds)
 	@$(BIN)/python -m pytest --quiet tests/unit $(wildcard tests/test_*.py) fastapi_chain
