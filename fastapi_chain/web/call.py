@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from fastapi_chain._fastapi import commits_before_response, follow
+from fastapi_chain._fastapi import Follower, commits_before_response, follow
 from fastapi_chain._places import Place, Places
 from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import default_engine
@@ -95,7 +95,7 @@ class Starter(Protocol):
         """Return what the run of *call* is made from, now that its endpoint has returned; None if it wants none."""
 
 
-class Call:
+class Call(Follower):
     """One request, as its chain sees it."""
 
     # What most requests do without is the class's until it is set.
