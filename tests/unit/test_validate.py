@@ -144,6 +144,7 @@ RIGHT = [
     (list[Row], [Row()]),
     (Shelf, Shelf(Row(), 1)),
     (Box, {"row": Row()}),
+    (list[Box], [{"row": Row()}]),  # pydantic wants the TypedDict of typing_extensions before Python 3.12
     (Talks, object()),  # a protocol that cannot be asked
     (list[Talks], [object()]),
     (Talks | None, object()),
