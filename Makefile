@@ -45,6 +45,8 @@ bench-all: .venv/dev.stamp ## Measure against other libraries too, in a venv of 
 
 soak: .venv/dev.stamp ## Run for a long time under load and watch memory and threads
 	@$(BIN)/python -m benchmarks.soak
+	@FASTAPI_CHAIN_KILLS=300 FASTAPI_CHAIN_SERVER_KILLS=30 $(BIN)/python -m pytest --quiet \
+		tests/engines/test_durable_kill.py tests/acceptance/test_kill_servers.py
 
 clean: ## Remove everything that these commands made
 	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist site
