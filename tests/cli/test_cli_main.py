@@ -1,5 +1,6 @@
 """`fastapi-chain` itself: help, version, what is not installed."""
 
+import io
 import subprocess
 import sys
 from importlib import import_module
@@ -120,3 +121,15 @@ def test_an_error_of_ours_is_a_line(cli: Cli) -> None:
     result = cli("run", "good")
     assert (result.code, result.out) == (1, "")
     assert result.err == "fastapi-chain: error: The chains of this app cannot run: 1 problem.\n"
+
+
+def test_a_pipe_that_is_closed_before_the_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still to be written when nobody reads any more is dropped without a word."""
+
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert commands.run(["--help"]) == 1
+    assert sys.stdout is None
