@@ -8,7 +8,7 @@ EXTRAS := cli,dashboard,durable,mypy,otel,testing
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long check format docs bench bench-all clean static
+.PHONY: help demo test test-long check format docs bench bench-all soak clean static
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench: .venv/dev.stamp ## Measure against hand-written asyncio
 
 bench-all: .venv/dev.stamp ## Measure against other libraries too, in a venv of their own
 	@$(BIN)/python -m benchmarks --all
+
+soak: .venv/dev.stamp ## Kill workers and servers hundreds of times, on both databases
+	@FASTAPI_CHAIN_KILLS=300 FASTAPI_CHAIN_SERVER_KILLS=30 $(BIN)/python -m pytest --quiet \
+		tests/engines/test_durable_kill.py tests/acceptance/test_kill_servers.py
 
 clean: ## Remove everything that these commands made
 	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache build dist site

@@ -133,6 +133,7 @@ class Collector:
         self._registries = registries
         self._graph = Graph()
         self._path: dict[TaskSpec, _Open] = {}  # from a target to the task that is being walked
+        self._trail: list[_Open] = []  # the same, in order
         self._cycles: set[frozenset[TaskSpec]] = set()
 
     def collect(self, targets: Sequence[TaskSpec]) -> Graph:
@@ -160,6 +161,7 @@ class Collector:
         else:
             parents = [self._parent(spec, link) for link in reading.links]
         opened = self._path[spec] = _Open(spec, reading, parents, iter(parents))
+        self._trail.append(opened)
         return opened
 
     def _leave(self, done: _Open) -> _Open | None:
@@ -170,7 +172,8 @@ class Collector:
         graph.readings.append(done.reading)
         graph.parents.append(done.parents)
         path.popitem()
-        return path[next(reversed(path))] if path else None
+        self._trail.pop()
+        return self._trail[-1] if self._trail else None
 
     def _parent(self, spec: TaskSpec, link: Link) -> TaskSpec | None:
         """Return the task that *spec* names; None, and a problem, if there is none."""
@@ -198,8 +201,7 @@ class Collector:
 
     def _cycle(self, start: TaskSpec) -> None:
         """Report the tasks from *start* to the end of the path: each waits for the next one, the last for *start*."""
-        path = list(self._path.values())
-        path = path[next(i for i, step in enumerate(path) if step.spec is start) :]
+        path = self._trail[self._trail.index(self._path[start]) :]
         tasks = frozenset(step.spec for step in path)
         self._graph.unsure |= tasks
         if tasks in self._cycles or len(self._cycles) == _MOST_CYCLES:

@@ -6,7 +6,7 @@ from threading import Lock
 from typing import Final
 
 from ._gate import Gate
-from ._threads import post
+from ._threads import post, settle
 from ._unit import Unit
 from .errors import TaskTimeout
 
@@ -86,11 +86,7 @@ class Hidden:
         if self._unit.cancelled:
             raise asyncio.CancelledError
         self._inside = True
-        post(self._began.get_loop(), self._begin)
-
-    def _begin(self) -> None:
-        if not self._began.done():
-            self._began.set_result(None)
+        post(self._began.get_loop(), settle, self._began, None, None)
 
     def over(self, gate: Gate) -> bool:
         """Whether it has returned; if not, it gives back its place in *gate* itself as soon as it does."""

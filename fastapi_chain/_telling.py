@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ._clock import Clock, utc
 from ._threads import on_loop
-from .events import Event, TaskProgressed
+from .events import Event, TaskProgressed, TaskStarted
 from .outcome import ProgressInfo
 from .plan import Plan
 
@@ -18,6 +18,8 @@ _log: Final = logging.getLogger("fastapi_chain")
 
 PROGRESS_SECONDS: Final = 0.1
 """The shortest time between two events of one task's progress: a loop that reports each row floods nobody."""
+
+_NOT_AFTER_PROGRESS: Final = {TaskStarted, TaskProgressed}
 
 
 class Telling:
@@ -81,12 +83,14 @@ class Telling:
             **fields: What the class wants to know besides.
         """
         if self.followed:
-            # What a thread has told, and what a task has reported last, comes before what follows from it.
+            # What a thread has told comes before what follows from it.
             self._flush()
-            self._tell_progress(fields.get("task"))
         self._tell(kind, self.now() if moment is None else moment, **fields)
 
     def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
+        if self.followed and kind not in _NOT_AFTER_PROGRESS:
+            # What a task has reported last comes before its end.
+            self._tell_progress(fields.get("task"))
         self.seq += 1
         at = utc(moment + self.epoch)
         event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
@@ -106,7 +110,6 @@ class Telling:
         while self._inbox:
             tell = self._inbox.popleft()
             if self.finished is None:
-                self._tell_progress(tell.keywords.get("task"))
                 tell()
 
     def report(self, name: str, progress: ProgressInfo) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Never, NoReturn, Union, get_origin
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
-from pydantic_core import SchemaError
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from ._signature import strip_annotated
 from .errors import OutputValidationError
@@ -67,7 +67,11 @@ def exact_type(returns: object) -> type:
 def _kernel(schema: Any) -> str:  # noqa: ANN401 - pydantic's core schemas are open dictionaries
     """Return the kind of a schema, behind the list of its definitions."""
     kind: str = schema["type"]
-    return _kernel(schema["schema"]) if kind == "definitions" else kind
+    if kind != "definitions":
+        return kind
+    inner = schema["schema"]
+    known = {part["ref"]: part for part in schema["definitions"]}
+    return _kernel(known.get(inner.get("schema_ref"), inner))
 
 
 def check_of(returns: object, task: Source) -> Check:
@@ -81,13 +85,14 @@ def check_of(returns: object, task: Source) -> Check:
         if validate is None:
             validate = _validator(returns) if _hashable(returns) else _build(returns)
         try:
-            validate(value)
+            result = validate(value)
         except ValidationError as error:
             complaints = tuple(_complaint(item) for item in error.errors(include_url=False, include_input=False))
             # pydantic's own text would say it again, and keep the value alive.
             raise OutputValidationError(task=task, value=value, expected=returns, complaints=complaints) from None
-        except _WrongClass:
-            raise OutputValidationError(task=task, value=value, expected=returns) from None
+        if result is not value and not _alike(value, result):
+            # A string for a URL, say: pydantic takes it, and makes one of it.
+            raise OutputValidationError(task=task, value=value, expected=returns)
 
     return check
 
@@ -96,8 +101,13 @@ def _anything(value: object) -> None:
     """Check nothing: there is no annotation to check against."""
 
 
-class _WrongClass(Exception):
-    """The value is not an instance of its class."""
+class _Wrong:
+    """What comes of a value that is not an instance of its class."""
+
+
+def _alike(value: object, result: object) -> bool:
+    """Whether *value* is of the kind that pydantic made of it; an `int` is as good as a `float`."""
+    return isinstance(value, type(result)) or (isinstance(value, (int, float)) and type(result) in {float, complex})
 
 
 def _complaint(error: Any) -> str:  # noqa: ANN401 - a line of pydantic's, an open dictionary
@@ -121,7 +131,7 @@ def _build(returns: object) -> Callable[[object], object]:
     if outer in _LAZY:
         return _instance_of(outer)
     try:
-        validate = _adapter(returns).validator.validate_python
+        validate = SchemaValidator(_instances_only(_adapter(returns).core_schema)).validate_python
     except (
         PydanticSchemaGenerationError,
         PydanticUndefinedAnnotation,
@@ -137,6 +147,23 @@ def _build(returns: object) -> Callable[[object], object]:
 
 _validator = cache(_build)
 
+_NO_SCHEMA: Final = {"metadata", "serialization", "config", "default", "expected"}
+"""What in a core schema may look like one."""
+
+
+def _instances_only(schema: Any) -> Any:  # noqa: ANN401 - a part of a core schema
+    """Return *schema* with models taken only as instances: pydantic takes dictionaries as well, even if strict."""
+    if isinstance(schema, (list, tuple)):
+        return type(schema)(_instances_only(part) for part in schema)
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") != "model":
+        return {name: part if name in _NO_SCHEMA else _instances_only(part) for name, part in schema.items()}
+    steps: list[Any] = [core_schema.is_instance_schema(schema["cls"])]
+    if schema.get("config", {}).get("revalidate_instances", "never") != "never":
+        steps.append({name: part for name, part in schema.items() if name != "ref"})
+    return core_schema.chain_schema(steps, ref=schema.get("ref"))
+
 
 def _adapter(returns: Any) -> TypeAdapter[object]:  # noqa: ANN401 - an annotation of any kind
     try:
@@ -151,14 +178,13 @@ def _adapter(returns: Any) -> TypeAdapter[object]:  # noqa: ANN401 - an annotati
 def _instance_of(cls: object) -> Callable[[object], object]:
     """Return a test for the class; one that accepts everything where a class cannot tell."""
 
-    def check(value: object) -> None:
+    def check(value: object) -> object:
         try:
             wrong = isclass(cls) and not isinstance(value, dict if _is_typed_dict(cls) else cls)
         except TypeError:
             # A protocol that is not @runtime_checkable, or a class that refuses to be asked.
-            return
-        if wrong:
-            raise _WrongClass
+            wrong = False
+        return _Wrong() if wrong else value
 
     return check
 

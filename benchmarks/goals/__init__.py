@@ -1,4 +1,4 @@
-"""The project's goals, P1 to P16, and what each feature costs.
+"""The project's goals, P1 to P17, and what each feature costs.
 
 Each module has a coroutine generator `measure(effort)` that yields findings. A goal that cannot be measured (yet) is
 reported with the reason; the others go on.
@@ -16,7 +16,7 @@ class Finding:
     """One measured number."""
 
     goal: str
-    """`P1` to `P16`; empty for a number that no goal speaks about."""
+    """`P1` to `P17`; empty for a number that no goal speaks about."""
     what: str
     """What was measured."""
     value: float
@@ -45,5 +45,5 @@ class NotMeasured:
 
 Measure: TypeAlias = Callable[[Effort], AsyncIterator[Finding | NotMeasured]]
 
-SUBJECTS: Final = ("running", "planning", "features", "endpoint", "stall", "imports", "pages")
+SUBJECTS: Final = ("running", "planning", "features", "endpoint", "stall", "imports", "pages", "durable")
 """The modules of this package, in the order in which they run."""

@@ -12,7 +12,7 @@ Importing this package does not import FastAPI. It supports every FastAPI from 0
 function that knows says so.
 """
 
-from .commit import commits_before_response, follow
+from .commit import Follower, commits_before_response, follow
 from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, read_again, read_call, read_params
 from .markers import injection_marker, is_injected
 from .outermost import wrap_app
@@ -23,6 +23,7 @@ from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_sco
 __all__ = [
     "ApiRoute",
     "Dependency",
+    "Follower",
     "InputKind",
     "Kind",
     "Solved",

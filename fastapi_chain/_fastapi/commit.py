@@ -8,25 +8,36 @@ So there are two ways to begin after the commit: before 0.118 a background task;
 encloses all dependencies, those of app, router and route included.
 """
 
+from abc import abstractmethod
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import cache
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .parts import unexpected, version_numbers
 
 _CLOSES_LAST: Final = (0, 118)
 
 
-class Follower(Protocol):
-    """Follows a request to its end."""
+class Follower(AbstractAsyncContextManager[None]):
+    """Follows a request to its end.
 
+    It stands on a stack itself: an object with the right method is pushed more quickly than a function.
+    """
+
+    @abstractmethod
     def fail(self, error: BaseException) -> None:
         """Something of the request has ended with *error*, whatever becomes of that; it may be said more than once."""
 
+    @abstractmethod
     def end(self, error: BaseException | None) -> Coroutine[Any, Any, None]:
         """The request is over, and *error* leaves its routes."""
+
+    def __aexit__(
+        self, _type: object, error: BaseException | None, _traceback: TracebackType | None, /
+    ) -> Coroutine[Any, Any, None]:
+        return self.end(error)
 
 
 @cache
@@ -63,31 +74,16 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
         _stand_between(function_stack, follower)
     if len(getattr(stack, "_exit_callbacks", "?")) == 0:
         # Most requests have nothing to close: then the end of this stack is the end of all.
-        stack.push_async_exit(_End(follower))
+        stack.push_async_exit(follower)
         return True
     _stand_between(stack, follower)
     stack.push(_Failure(follower))
-    _stack(scope, "fastapi_middleware_astack").push_async_exit(_End(follower))
+    _stack(scope, "fastapi_middleware_astack").push_async_exit(follower)
     return False
 
 
-# A stack takes an object with the right method more quickly than a function.
-
-
-class _End(AbstractAsyncContextManager[None]):
-    """What stands outermost."""
-
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-
-    def __aexit__(
-        self, _type: object, error: BaseException | None, _traceback: TracebackType | None, /
-    ) -> Coroutine[Any, Any, None]:
-        return self._follower.end(error)
-
-
 class _Failure(AbstractContextManager[None]):
-    """What stands further in."""
+    """What tells a follower of exceptions further in."""
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower

@@ -263,9 +263,14 @@ def run_here(
 
 
 @app.command()
-def worker(app: App = None) -> int:
+def worker(
+    app: App = None,
+    queues: Annotated[
+        str, typer.Option(metavar="NAMES", help="Queues of tasks with queue=... to work on: gpu,mail.")
+    ] = "",
+) -> int:
     """Run what waits in the database of the app's engine, without a server, until Ctrl-C."""
-    return _done(work(find_app(app)))
+    return _done(work(find_app(app), [name for name in queues.split(",") if name]))
 
 
 @app.command()

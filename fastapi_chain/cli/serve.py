@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi_chain._lifespan import lifespan
@@ -15,14 +16,14 @@ from .stopping import Stop
 from .store import durable
 
 
-async def work(found: Found) -> int:
-    """Run what waits in the database of the app, until told to stop.
+async def work(found: Found, queues: Iterable[str] = ()) -> int:
+    """Run what waits in the database of the app, and tasks on *queues*, until told to stop.
 
     Raises:
         Stop: The app has no durable engine, or does not start up.
     """
     engine: Any = durable(found).engine
-    engine.worker = True
+    engine.work_on(queues)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

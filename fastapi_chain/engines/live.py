@@ -77,7 +77,6 @@ class LiveRun:
     """How its tasks are run, while they are."""
     stream: Stream | None = None
     """Its events, once somebody follows."""
-    discarded: bool = False
     begun: bool = False
     """Whether somebody performs it."""
     takers: int = 1
@@ -324,8 +323,7 @@ class LiveRun:
     # --- what users do with it
 
     def discard(self) -> None:
-        """Start nothing."""
-        self.discarded = True
+        """Do nothing: it is too late. As long as a request can refuse its run, that is only promised."""
 
     async def wait(self, timeout: float | None) -> None:
         """Return when the run has finished."""

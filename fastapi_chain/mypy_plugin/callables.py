@@ -1,6 +1,6 @@
 """What is decorated or named: a function, a method, a task, a callable object."""
 
-from mypy.nodes import Context, Decorator, FuncDef
+from mypy.nodes import Context, Decorator, Expression, FuncDef, RefExpr
 from mypy.subtypes import find_member
 from mypy.types import CallableType, Instance, ProperType, Type, get_proper_type
 
@@ -10,14 +10,14 @@ from .params import Function
 from .view import View
 
 
-def function_of(view: View, typ: Type, at: Context, decorator: Decorator | None = None) -> Function | None:
+def function_of(view: View, typ: Type, at: Context, value: Decorator | Expression | None) -> Function | None:
     """Return what a value of type *typ* does when it is called; None if that is not one function.
 
     Args:
         view: The program.
         typ: The type of the value.
         at: Where it is used.
-        decorator: The function with its decorators, where they are what uses it.
+        value: The function with its decorators, where they are what uses it; else how the value is written.
     """
     proper: ProperType | None = get_proper_type(typ)
     instance = proper if isinstance(proper, Instance) else None
@@ -25,7 +25,10 @@ def function_of(view: View, typ: Type, at: Context, decorator: Decorator | None 
         proper = get_proper_type(find_member("__call__", instance, instance, is_operator=True))
     if not isinstance(proper, CallableType):
         return None
-    node = decorator.func if decorator is not None else proper.definition
+    decorator = value if isinstance(value, Decorator) else None
+    # mypy 1.11 does not remember the definition of a function that it has from its cache.
+    named = value.node if isinstance(value, RefExpr) else None
+    node = decorator or proper.definition or named
     if isinstance(node, Decorator):
         node = node.func
     if not isinstance(node, FuncDef) or (instance is not None and instance.type.has_base(TASK)):

@@ -23,7 +23,7 @@ def task_made(view: View, ctx: FunctionContext | MethodContext) -> Type:
     if not isinstance(made, Instance) or made.type.fullname not in {TASK, FAN_OUT} or not ctx.arg_types[0]:
         return ctx.default_return_type
     decorator = ctx.context if isinstance(ctx.context, Decorator) else None
-    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator)
+    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator or ctx.args[0][0])
     if function is None:
         return ctx.default_return_type
     expression = _decorator_expression(view, ctx.context)

@@ -49,7 +49,7 @@ class Given:
 def endpoint_made(view: View, ctx: MethodContext) -> Type:
     """Check an endpoint that stands under a chain; its type stays what it is."""
     decorator = ctx.context if isinstance(ctx.context, Decorator) else None
-    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator)
+    function = function_of(view, ctx.arg_types[0][0], ctx.context, decorator or ctx.args[0][0])
     if function is None:
         return ctx.default_return_type
     if function.node is not None and (function.node.is_generator or function.node.is_async_generator):

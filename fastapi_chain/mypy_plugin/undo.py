@@ -30,7 +30,7 @@ class UndoCheck:
         expression = self.declared.option("undo")
         if expression is None:
             return
-        function = function_of(self.view, self.view.type_of(expression), expression)
+        function = function_of(self.view, self.view.type_of(expression), expression, expression)
         if function is None:
             return
         function = replace(function, registry=self.declared.registry)

@@ -61,10 +61,9 @@ class _Watched:
             await send(message)
 
         await self._layer(scope, receive, say)
-        for id_ in ids:
-            backend = await self._runtime.here.find(id_)
-            if backend is not None:
-                runs.append(Run(backend))
+        # One that was dropped after the response had begun is not known.
+        found = [await self._runtime.here.find(id_) for id_ in ids]
+        runs += [Run(backend) for backend in found if backend is not None]
         seen.runs.extend(runs)
         if self.wait:
             for run in runs:

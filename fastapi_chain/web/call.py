@@ -6,13 +6,14 @@ stacks must have closed without an exception, and the status must be below 400.
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from copy import copy
 from typing import Any, Final, Literal, Protocol
 
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from fastapi_chain._fastapi import commits_before_response, follow
+from fastapi_chain._fastapi import Follower, commits_before_response, follow
 from fastapi_chain._places import Place, Places
 from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import default_engine
@@ -95,7 +96,7 @@ class Starter(Protocol):
         """Return what the run of *call* is made from, now that its endpoint has returned; None if it wants none."""
 
 
-class Call:
+class Call(Follower):
     """One request, as its chain sees it."""
 
     # What most requests do without is the class's until it is set.
@@ -112,7 +113,6 @@ class Call:
     _order: RunRequest | None = None
     _task: "asyncio.Task[None] | None" = None
     _failed: bool = False
-    _over: bool = False
 
     def __init__(
         self, starter: Starter, request: HTTPConnection, response: Response, background: BackgroundTasks | None
@@ -172,8 +172,8 @@ class Call:
             return None
         return admitted
 
-    def returned(self, values: Mapping[str, object], result: object) -> None:
-        """Take note that the endpoint was given *values* and has returned *result*.
+    def returned(self, values: Mapping[str, object], result: object) -> object:
+        """Take note that the endpoint was given *values* and has returned *result*; return what FastAPI is to be given.
 
         Call it in the endpoint's own context: that is what its tasks see.
         """
@@ -183,7 +183,8 @@ class Call:
                 # Who shares it must find it, whoever is the first to commit.
                 self.claim()
             if self._background is not None:
-                self._attach(self._background, result)
+                return self._attached(self._background, result)
+        return result
 
     def _status(self, result: object) -> int:
         """Return the status of the response, as far as endpoint, dependencies and route say."""
@@ -192,8 +193,8 @@ class Call:
         declared: int | None = getattr(self.request.scope.get("route"), "status_code", None)
         return self._response.status_code or declared or 200
 
-    def _attach(self, background: BackgroundTasks, result: object) -> None:
-        """Have ourselves called when the response is out, together with the user's background tasks."""
+    def _attached(self, background: BackgroundTasks, result: object) -> object:
+        """Have ourselves called when the response is out, with the user's background tasks; return the response."""
         own = result.background if isinstance(result, Response) else None
         # For a response with a background task of its own, FastAPI drops all others.
         tasks: list[BackgroundTask] = background.tasks if own is None else [own]
@@ -202,11 +203,14 @@ class Call:
         elif self._starter.start_at == "response":
             ours = [BackgroundTask(self._begin), *tasks]
         else:
-            return
-        if isinstance(result, Response) and own is not None:
+            return result
+        if isinstance(result, Response):
+            # A copy: an endpoint may give the same response to every request.
+            result = copy(result)
             result.background = BackgroundTasks(ours)
         else:
             background.tasks[:] = ours
+        return result
 
     # --- when it is over, on the loop
 
@@ -220,9 +224,6 @@ class Call:
 
     def verdict(self, *, failed: bool) -> Run | None:
         """The request is over: return its run if it has earned it and nobody has started it yet."""
-        if self._over:
-            return None
-        self._over = True
         run = None
         if self._task is None:
             if not failed and not self._failed:
@@ -244,7 +245,7 @@ class Call:
 
     async def _begin(self) -> None:
         """The response is out."""
-        if self._task is None and not self._failed:
+        if not self._failed:
             self._launch(self.claim())
 
     async def _accompany(self, tasks: list[BackgroundTask]) -> None:

@@ -233,8 +233,7 @@ def _async_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) ->
         if call.once is not None and (answer := await call.admit(kwargs)) is not None:
             return answer
         result = await (fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs))
-        call.returned(kwargs, result)
-        return result
+        return call.returned(kwargs, result)
 
     return wrapper
 
@@ -250,8 +249,7 @@ def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> 
         if call.once is not None and (answer := from_thread.run(call.admit, kwargs)) is not None:
             return answer
         result = fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs)
-        call.returned(kwargs, result)
-        return result
+        return call.returned(kwargs, result)
 
     return wrapper
 

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter
 from fastapi.params import Depends
+from starlette.applications import Starlette
 
 from fastapi_chain._fastapi import ApiRoute, api_routes, wrap_app
 from fastapi_chain._places import Places
@@ -233,7 +234,8 @@ _installed: "WeakKeyDictionary[Any, Runtime]" = WeakKeyDictionary()
 
 def runtime_of(app: object) -> Runtime | None:
     """Return what `install` has made for *app*; None if it was not called."""
-    return _installed.get(app)
+    # A router, which is no app, could not even be looked up.
+    return _installed.get(app) if isinstance(app, Starlette) else None
 
 
 def install(

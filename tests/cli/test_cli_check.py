@@ -2,6 +2,8 @@
 
 import pytest
 
+from fastapi_chain._terminal import plain
+from fastapi_chain.cli.check import Problem, Report, as_text
 from tests.cli.conftest import Cli
 
 BROKEN = """
@@ -334,7 +336,7 @@ async def imports(text: str) -> None:
 def test_typecheck(cli: Cli) -> None:
     """A type checker looks at what flows between tasks; what it finds is told like the problems of `check`."""
     cli.write("main.py", TYPED)
-    result = cli.process("typecheck", "--checker", "mypy")
+    result = cli("typecheck", "--checker", "mypy")
     assert (result.code, result.err) == (1, "")
     assert result.lines[0] == "App main:app  found as `fastapi run` finds it, checked with mypy"
     assert (
@@ -355,4 +357,23 @@ def test_a_checker_that_is_none(cli: Cli) -> None:
     assert (result.code, result.err) == (
         2,
         "fastapi-chain: error: there is no checker 'pylint': choose one of mypy, pyright, ty, pyrefly\n",
+    )
+
+
+def test_a_module_that_checks_its_own_chain(cli: Cli) -> None:
+    """A module that calls `check()` when it is imported raises all problems at once; each is told."""
+    cli.write("main.py", f"{TYPED}\n\nchain(store, lost, make()).check()\n")
+    result = cli("check")
+    assert (result.code, result.err) == (1, "")
+    assert [line for line in result.lines if line.startswith("error[")] == [
+        "error[unknown-task]: Task 'lost' runs after 'nobody', but chain 'store+lost+inner' has no such task.",
+        "error[type-mismatch]: Task 'parse' returns list[int], but task 'store' takes 'parse' as list[str].",
+    ]
+
+
+def test_a_place_that_cannot_be_read() -> None:
+    """Where the file of a problem is not at hand, its line is left out."""
+    problem = Problem(severity="error", code="cycle", message="A cycle.", file="<string>", line=3)
+    assert plain(as_text(Report(app="main:app", how="", others=[problem]))) == (
+        "\nerror[cycle]: A cycle.\n  --> <string>:3\n       see: errors#cycle\n\n1 error in 0 chains, 0 tasks\n"
     )

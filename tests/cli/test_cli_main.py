@@ -1,5 +1,6 @@
 """`fastapi-chain` itself: help, version, what is not installed."""
 
+import io
 import subprocess
 import sys
 from importlib import import_module
@@ -7,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+import typer
 
 from fastapi_chain import __version__
 from fastapi_chain.cli import commands, main
@@ -82,6 +84,17 @@ def test_ctrl_c(cli: Cli) -> None:
     assert (result.code, result.out, result.err) == (130, "", "")
 
 
+def test_ctrl_c_as_other_versions_of_typer_tell_it(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where typer leaves it to us to say what an interrupt means, it means the same."""
+
+    def interrupted(**_: object) -> int:
+        raise typer.Abort
+
+    monkeypatch.setattr(commands, "app", interrupted)
+    result = cli("check")
+    assert (result.code, result.out, result.err) == (130, "", "")
+
+
 def test_a_bug_of_ours_is_no_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no command expects is raised as it is, with its traceback."""
     cli.write("main.py", "from fastapi import FastAPI\n\napp = FastAPI()\n")
@@ -120,3 +133,15 @@ def test_an_error_of_ours_is_a_line(cli: Cli) -> None:
     result = cli("run", "good")
     assert (result.code, result.out) == (1, "")
     assert result.err == "fastapi-chain: error: The chains of this app cannot run: 1 problem.\n"
+
+
+def test_a_pipe_that_is_closed_before_the_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is still to be written when nobody reads any more is dropped without a word."""
+
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert commands.run(["--help"]) == 1
+    assert sys.stdout is None

@@ -1,5 +1,6 @@
 """`fastapi-chain runs`, `show`, `retry`, `cancel`, over the HTTP interface of an app that runs."""
 
+import io
 import json
 import os
 import pty
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fastapi_chain.cli.http import _lines
 from fastapi_chain.cli.runs import moment
 from fastapi_chain.cli.stopping import Stop
 from tests.cli.conftest import Cli
@@ -393,6 +395,19 @@ def test_a_run_that_has_not_begun(cli: Cli, table: Table) -> None:
     table.answers["/runs"] = [(200, {"items": items, "next_cursor": None})]
     rows = [re.split(" {2,}", line.strip()) for line in cli("runs", "--url", table.url).lines]
     assert rows[1:3] == [["· queued", "a" * 12, "shop"], ["✗ failed", "a" * 12, "shop", "unconfirmed"]]
+
+
+def test_a_stream_that_breaks_off() -> None:
+    """A connection that is lost ends the events as if the server had ended them."""
+
+    class Lost(io.BytesIO):
+        def __next__(self) -> bytes:
+            line = super().__next__()
+            if line == b"lost\n":
+                raise ConnectionResetError
+            return line
+
+    assert list(_lines(Lost(b"event: task.changed\ndata: {}\nlost\n"))) == ["task.changed"]
 
 
 def test_moments() -> None:

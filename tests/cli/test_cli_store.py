@@ -1,9 +1,15 @@
 """The runs of a durable engine: `runs`, `show`, `retry`, `cancel` right from its database, and `worker`."""
 
+import asyncio
 import signal
 
 import pytest
 
+from fastapi_chain import chain, task
+from fastapi_chain.cli.store import StoredRuns
+from fastapi_chain.engines.here import set_engine
+from fastapi_chain.engines.history import History
+from fastapi_chain.engines.memory import MemoryEngine
 from tests.cli.conftest import Cli
 
 APP = """
@@ -110,3 +116,27 @@ def test_a_database_that_does_not_answer(cli: Cli) -> None:
         result = cli.process(command)
         assert (result.code, result.out) == (2, "")
         assert result.err.splitlines()[-1].startswith("fastapi-chain: error: Engine 'sqlite")
+
+
+def test_a_run_is_watched_change_by_change() -> None:
+    """Each event of a run that goes on is a reason to look at it again; the last look sees its end."""
+
+    async def main() -> None:
+        engine = MemoryEngine(kept=History(10))
+        set_engine(asyncio.get_running_loop(), engine)
+        go = asyncio.Event()
+
+        @task
+        async def charge() -> None:
+            await go.wait()
+
+        run = await chain(charge).start()
+        states: list[str] = []
+        async for document in StoredRuns(engine).watch(run.id):
+            states.append(document["state"])
+            go.set()
+        assert len(states) > 2
+        assert (states[0], states[-1]) == ("queued", "succeeded")
+        assert [document["state"] async for document in StoredRuns(engine).watch(run.id)] == ["succeeded"]
+
+    asyncio.run(main())

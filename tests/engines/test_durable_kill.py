@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from fastapi_chain.engines.durable.database import Database, workflows
+from fastapi_chain.engines.durable.database import Database, steps, workflows
 from fastapi_chain.engines.durable.names import RUN
 from tests.engines.crash import Trace, expected, results
 from tests.engines.zygote import Zygote, wait_for
@@ -42,11 +42,9 @@ def repeated(url: str, trace: Trace) -> list[tuple[str, str]]:
     """Return the tasks that began again although their outcome was kept already."""
     database = Database(url)
     engine = database.connect(patient=True, size=1)
-    schema = "" if database.is_sqlite else "dbos."
     with engine.connect() as connection:
-        rows = connection.execute(
-            sa.text(f"SELECT workflow_uuid, function_name, completed_at_epoch_ms FROM {schema}operation_outputs")
-        ).all()
+        completed = sa.literal_column("completed_at_epoch_ms")
+        rows = connection.execute(sa.select(steps.c.workflow_uuid, steps.c.function_name, completed)).all()
     engine.dispose()
     kept = {(row[0], row[1]): row[2] / 1000 for row in rows}
     begun = [

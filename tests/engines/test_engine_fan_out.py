@@ -377,6 +377,28 @@ def test_ten_thousand_items_take_little_memory(memory: MemoryKit):
     assert most < 20_000_000
 
 
+def test_a_thousand_items_are_under_way_at_once(memory: MemoryKit):
+    """The next one begins as soon as one of them has ended."""
+    inside, peak = 0, 0
+
+    @task
+    async def numbers() -> list[int]:
+        return list(range(1500))
+
+    @task(each=numbers)
+    async def item(number: int) -> None:
+        nonlocal inside, peak
+        inside += 1
+        peak = max(peak, inside)
+        await asyncio.sleep(1 + number % 2)
+        inside -= 1
+
+    async def main():
+        return await chain(item).run()
+
+    assert (memory.play(main).state, peak) == ("succeeded", 1000)
+
+
 def test_two_runs_share_a_gate_by_turns(memory: MemoryKit):
     """A run with many items does not keep another one waiting until it is done."""
     seen = Log()

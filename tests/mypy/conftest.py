@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -196,6 +197,7 @@ def errors(output: Iterable[str]) -> Iterator[tuple[str, int, str, str]]:
             yield found[1], int(found[2]), found[3], found[4]
 
 
+@functools.cache
 def mypy_version() -> tuple[int, ...]:
     """Return the version of mypy that is tested."""
     python = os.environ.get("FASTAPI_CHAIN_MYPY") or sys.executable

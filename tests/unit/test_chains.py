@@ -5,6 +5,7 @@ import gc
 import logging
 import pickle
 import textwrap
+from dataclasses import replace
 from typing import Annotated
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fastapi_chain import (
     DeclarationError,
+    EngineError,
     InvalidChain,
     MissingInput,
     QueueFull,
@@ -24,6 +26,8 @@ from fastapi_chain import (
     install,
     task,
 )
+from fastapi_chain.engines.here import set_engine
+from fastapi_chain.engines.memory import MemoryEngine
 
 HERE = "tests/unit/test_chains.py"
 
@@ -110,8 +114,9 @@ def test_the_local_names_of_an_endpoint():
     @chain(task(name="save")(lambda order: 1))
     async def ingest(order: "Annotated[Order, Depends(lambda: 1)]") -> "Order": ...
 
-    (made,) = [made for made in chains.all_chains if made.name == "ingest"]
-    assert made.endpoints[0].describe().gives == {"order": Order}
+    # Chains of other tests may bear its name, and live until the garbage collector comes by.
+    (endpoint,) = [found for made in chains.all_chains for found in made.endpoints if found.wrapper is ingest]
+    assert endpoint.describe().gives == {"order": Order}
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -595,6 +600,29 @@ def test_a_full_queue():
     assert asyncio.run(main()).startswith("Chain 'shop' has 1 runs queued or running, as many as it may have.")
 
 
+def test_a_full_engine():
+    """More runs than an engine takes in all are refused, whatever the chain."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        engine = MemoryEngine()
+        engine.max_pending = 1
+        set_engine(loop, engine)
+        made, other = chain(adding(), name="shop"), chain("total", name="other")
+        try:
+            run = await made.start(a=1)
+            with pytest.raises(QueueFull) as caught:
+                await other.start(a=1)
+            await run.wait()
+            await other.run(a=1)
+        finally:
+            set_engine(loop, None)
+        return caught.value
+
+    full = asyncio.run(main())
+    assert (full.chain, full.max_pending) == (None, 1)
+
+
 def test_what_an_endpoint_gives():
     """What an endpoint has is handed on as far as the chain takes it; without its return value there is no run."""
     made = chain(adding(), returns="a", deadline=3.0, name="shop")
@@ -611,3 +639,42 @@ def test_what_an_endpoint_gives():
     assert caught.value.problem() == "Endpoint 'ingest' starts a chain that needs 'a', but does not give it."
     assert blueprint.checked
     assert "ingest" not in default_registry.tasks
+
+
+def test_what_only_a_durable_engine_is_told():
+    """A run is asked for with its delay and its priority, for the engine that can honour them."""
+    made = chain(adding(), delay=60.0, priority=3)
+    request = made._blueprint.asked("sqlite", {"a": 1})
+    assert (request.delay, request.priority, request.deadline, request.counted) == (60.0, 3, None, False)
+
+
+def test_a_session_needs_a_durable_engine():
+    """A run in memory cannot be part of anybody's transaction."""
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(chain(adding()).start(session=object(), a=1))
+    assert str(caught.value) == text("""
+        Engine 'memory' cannot store a run in a session's transaction.
+        Fix, one of:
+          - install(app, engine="sqlite:///chains.db")
+          - leave out session=...
+        See errors#engine
+    """)
+
+
+def test_an_altered_plan():
+    """Within the block another plan is run; afterwards it is the chain's own again, whatever happened."""
+    made = chain(adding())
+    own = made.plan
+    other = replace(own)
+    with pytest.raises(ZeroDivisionError), made.altered(lambda plan: other if plan is own else plan):
+        assert made.plan is other
+        _ = 1 / 0
+    assert made.plan is own
+
+
+def test_a_draft():
+    """A chain that cannot run has a plan all the same, as far as that goes, and the problems beside it."""
+    draft = chains.draft_of(chain(task(name="save", after=["nope"])(lambda: 1), "gone", name="shop"))
+    assert draft.plan.names == ("save",)
+    assert [problem.wanted for problem in draft.problems] == ["gone", "nope"]
+    assert not draft.sure

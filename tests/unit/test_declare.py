@@ -468,7 +468,7 @@ def load(task, version: int, *, file: str = "/shop/tasks.py", module: str = "sho
         ({"file": "<stdin>", "module": "__main__"}, {"file": "<stdin>", "module": "__main__", "before": "\n\n"}),
         ({"file": "<ipython-input-3-5f>"}, {"file": "<ipython-input-4-9a>", "before": "\n"}),
         ({"file": "<python-input-1>"}, {"file": "<python-input-2>"}),
-        ({"file": "/tmp/ipykernel_77/1234.py"}, {"file": "/tmp/ipykernel_77/5678.py"}),
+        ({"file": "<cell 1>"}, {"file": "<cell 2>"}),
     ],
 )
 def test_a_reload_replaces(first, second):

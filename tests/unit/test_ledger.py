@@ -75,8 +75,8 @@ def test_a_reset_task_goes_on_counting():
     made.undos[0] = 7.0, None
     assert (made.failed, made.before(0)) == (True, 0)
     made.reset(0)
-    assert (made.before(0), made.attempt(0)) == (1, 2)
     assert (made.errors, made.reasons, made.roots, made.next_at, made.undone, made.undos) == ({}, {}, {}, {}, set(), {})
+    assert (made.before(0), made.attempt(0)) == (1, 2)
     assert made.record(0, "t", max_attempts=2).max_attempts == 3
     made.began[0] = 10.0
     assert made.first(0) == 10.0

@@ -516,6 +516,30 @@ def test_a_background_task_that_fails_does_not_hold_a_run_that_starts_with_the_r
     assert post("installed", background_task_fails, start="response").count("run") == 1
 
 
+@with_scopes
+@in_every_mode
+def test_a_commit_that_fails_before_the_response_starts_no_run_with_it(mode):
+    """Even if another dependency swallows the exception, so that there is a response."""
+
+    def build(app: FastAPI, tell: Chain, log: Log) -> None:
+        async def swallow():
+            try:
+                yield
+            except Boom:
+                log.append("swallowed")
+
+        async def session(outer: None = Depends(swallow, scope="function")):
+            yield
+            raise Boom
+
+        @app.post("/")
+        @tell
+        async def endpoint(db: None = Depends(session, scope="function")) -> None: ...
+
+    assert post(mode, build, start="response") == ["swallowed", "200", "sent"]
+    assert post(mode, build, start="response", key="one") == ["swallowed", "200", "sent"]
+
+
 # --- what only a runtime sees
 
 
@@ -598,18 +622,21 @@ def test_with_install_an_error_that_a_route_class_makes_a_response_of_starts_no_
 # --- sharing a response object
 
 
-def test_one_response_object_for_all_requests_starts_a_run_for_each():
-    """FastAPI hangs background tasks on it, we do not."""
-    answer = Response(status_code=202)
+@in_every_mode
+@pytest.mark.parametrize("start", ["commit", "response"])
+def test_one_response_object_for_all_requests_starts_a_run_for_each(mode, start):
+    """Nothing of one request is left on it for the next one."""
+    answer = Response(status_code=202, background=BackgroundTask(str))
+    own = answer.background
     log: Log = []
     app = FastAPI()
 
     @app.post("/")
-    @telling(log)
+    @telling(log, start=start)
     async def endpoint() -> Response:
         return answer
 
-    client = TestClient(app)
-    for _ in range(3):
-        client.post("/")
+    with serving(app, mode) as client:
+        assert [client.post("/").status_code for _ in range(3)] == [202] * 3
     assert log == ["run"] * 3
+    assert answer.background is own

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from fastapi_chain._fastapi import commits_before_response, fastapi_version, follow
+from fastapi_chain._fastapi import Follower, commits_before_response, fastapi_version, follow
 from fastapi_chain.errors import ChainError
 
 VERSION = tuple(int(number) for number in fastapi.__version__.split(".")[:2])
@@ -44,7 +44,7 @@ class Saying:
         await self.app(scope, receive, saying)
 
 
-class Watch:
+class Watch(Follower):
     """Says what it hears."""
 
     def __init__(self, log: Log) -> None:

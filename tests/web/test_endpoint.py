@@ -371,10 +371,11 @@ def test_an_endpoint_may_take_the_run_that_it_will_start(app, seen, is_async):
 
     def endpoint(x: int, run: Run) -> str:
         held.append(run)
-        assert (run.state, run.chain, run.done, run.tasks, run.outputs, run.errors) == (
+        assert (run.state, run.chain, run.done, run.tags, run.tasks, run.outputs, run.errors) == (
             "queued",
             "endpoint",
             False,
+            {},
             {},
             {},
             {},

@@ -436,6 +436,35 @@ def test_places_and_runs_started_by_hand_count_together(server):
     asyncio.run(main())
 
 
+def test_a_request_that_its_app_refuses_gives_the_place_of_its_chain_back(server):
+    """`install(max_pending=...)` limits the runs of all chains together."""
+    app = FastAPI()
+    install(app, max_pending=1)
+    going: dict[str, asyncio.Event] = {}
+
+    @task
+    async def wait() -> None:
+        await going["on"].wait()
+
+    @app.post("/one")
+    @chain(wait, name="one")
+    async def one() -> None: ...
+
+    @app.post("/two")
+    @chain(wait, name="two", max_pending=1)
+    async def two() -> None: ...
+
+    async def main() -> list[int]:
+        going["on"] = asyncio.Event()
+        async with server(app).lifespan() as client:
+            statuses = [(await client.post(path)).status for path in ("/one", "/two", "/two")]
+            going["on"].set()
+            await engine_here().idle()
+            return [*statuses, (await client.post("/two")).status]
+
+    assert asyncio.run(main()) == [200, 429, 429, 200]
+
+
 def test_a_chain_that_is_invalid_takes_no_place():
     """Its requests fail for another reason."""
     app = FastAPI()

@@ -291,6 +291,16 @@ def test_it_stands_outside_of_all_middlewares_whenever_they_are_added():
     assert log == ["early commits", "late commits", "run begins", "run ends"]
 
 
+def test_install_wants_an_app():
+    """A router is none."""
+    router = APIRouter()
+    with pytest.raises(DeclarationError) as caught:
+        install(router)
+    assert str(caught.value) == (
+        f"install() got {router!r}, which is no app.\nFix: install(app)\nSee errors#declaration"
+    )
+
+
 def test_install_comes_before_the_first_request():
     """Afterwards the app is closed for layers."""
     app = FastAPI()

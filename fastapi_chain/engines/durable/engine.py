@@ -121,6 +121,11 @@ class DurableEngine:
 
     # --- its life
 
+    def work_on(self, queues: Iterable[str]) -> None:
+        """Work on these queues of tasks with `queue=...` as well; to be said before `open`."""
+        self.worker = True
+        self.plans.work_on(queues)
+
     async def open(self) -> None:
         """Begin: make the tables if they are missing, take over from the dead, and take runs from now on.
 

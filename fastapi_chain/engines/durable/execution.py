@@ -64,11 +64,11 @@ class Execution:
         values: dict[str, str],
         deadline: float | None = None,
     ) -> None:
-        """Prepare to run *state*.
+        """Prepare to run *state*, of which nothing has run in this process.
 
         Args:
             home: The engine.
-            state: The run; nothing of it has run in this process.
+            state: The run.
             names: The tasks of the plan when the run was made, in its order.
             values: Its inputs, as text.
             deadline: Seconds for the whole run.
@@ -165,7 +165,7 @@ class Execution:
             state.seq = prior.seq
             self.follow()
         if state.followed:
-            self._tell_once(RunStarted.kind, "", lambda: state.tell(RunStarted))
+            self._tell_once(RunStarted)
         if prior.cancel is not None:
             state.cancel_reason = state.reason = prior.cancel
         return None if self._deadline is None else self._limit(self._deadline)
@@ -214,7 +214,7 @@ class Execution:
             if stands < SUCCEEDED:
                 state.call_off(state.ledger, i, state.plan.names[i])
         ends_as = self._ends_as()
-        # Whether an interrupted effect has happened nobody knows: what is to be done about it is for people to say.
+        # Whether an interrupted effect has happened nobody knows: what to do about it is for people to say.
         if ends_as != "succeeded" and state.cancel_reason != INTERRUPTED:
             await undo(state, self._program, self._home.hop, self._undo)
         return ends_as
@@ -365,22 +365,16 @@ class Execution:
 
     def _retell(self, unit: Unit) -> None:
         """Tell an outcome if the process in which it happened did not come to tell it."""
-        stands, attempt = unit.ledger.states[unit.i], unit.attempt
+        stands = unit.ledger.states[unit.i]
         if stands == SUCCEEDED:
-            self._tell_once(
-                TaskSucceeded.kind, unit.name, lambda: self.state.tell(TaskSucceeded, task=unit.name, attempt=attempt)
-            )
+            self._tell_once(TaskSucceeded, task=unit.name, attempt=unit.attempt)
         elif stands == FAILED:
             last = unit.ledger.past[unit.i][-1]
-            self._tell_once(
-                TaskFailed.kind,
-                unit.name,
-                lambda: self.state.tell(TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0),
-            )
+            self._tell_once(TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0)
 
-    def _tell_once(self, kind: str, task: str, tell: Callable[[], None]) -> None:
-        if (kind, task) not in self._prior.told:
-            tell()
+    def _tell_once(self, kind: type[Event], **fields: object) -> None:
+        if (kind.kind, fields.get("task", "")) not in self._prior.told:
+            self.state.tell(kind, **fields)
 
     async def _undo(self, unit: Unit) -> None:
         """Run an undo to its outcome, unless that is kept already."""

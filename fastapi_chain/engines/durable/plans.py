@@ -1,6 +1,6 @@
 """The plans of an app, as an engine needs them: how values are stored, what is called, which queues there are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -44,6 +44,10 @@ class Plans:
         """The queues of tasks that this process works on."""
         self._register: Register | None = None
         self._listen: Listen | None = None
+
+    def work_on(self, queues: Iterable[str]) -> None:
+        """Work on these queues as well, for plans to come."""
+        self._queues |= frozenset(queues)
 
     def schema(self, plan: Plan) -> Schema:
         """Return how the values of *plan* are stored; from now on it is known."""

@@ -5,14 +5,15 @@ start, the numbers would mean other tasks after a crash; so each task has its nu
 retries, whatever runs first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from fastapi_chain._fastapi import read_params
 from fastapi_chain._serialize import Codec, Unstorable, codec_of
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._unit import Unit
-from fastapi_chain.errors import ChainError, EngineError, UnserializableOutput
-from fastapi_chain.plan import Plan
+from fastapi_chain.errors import ChainError, EngineError, RequestBoundDependency, UnserializableOutput
+from fastapi_chain.plan import Node, Plan, UndoNode
 from fastapi_chain.spec import EMPTY, Source
 
 _ITEMS: Final = 2**20
@@ -47,6 +48,7 @@ class Schema:
         for item in plan.inputs:
             need = next((need for need in item.needs if need.param.type is not EMPTY), item.needs[0])
             self._inputs.setdefault(item.name, (self._codec(need.param.type, need.task, item.name), need.task))
+        self.problems += _bound(plan, engine)
 
     def _codec(self, annotation: object, task: Source, name: str | None) -> Codec:
         try:
@@ -104,6 +106,16 @@ class Schema:
             raise UnserializableOutput(
                 task=node.spec.source, engine=self.engine, type=node.signature.returns, reason=reason
             ) from error
+
+
+def _bound(plan: Plan, engine: str) -> Iterator[ChainError]:
+    """Yield the tasks and undos that need a request: there is none any more when they run."""
+    calls: list[Node | UndoNode] = [*plan.nodes, *(node.undo for node in plan.nodes if node.undo is not None)]
+    for call in calls:
+        params = [fill.param for fill in call.fills if fill.kind == "injected"]
+        path = read_params(params).request_path() if params else ()
+        if path:
+            yield RequestBoundDependency(task=call.spec.source, path=path, engine=engine)
 
 
 class StoredState(RunState):
