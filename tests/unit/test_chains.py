@@ -27,6 +27,7 @@ from fastapi_chain import (
     task,
 )
 from fastapi_chain.engines.here import set_engine
+from fastapi_chain.engines.history import History
 from fastapi_chain.engines.memory import MemoryEngine
 
 HERE = "tests/unit/test_chains.py"
@@ -605,7 +606,7 @@ def test_a_full_engine():
 
     async def main():
         loop = asyncio.get_running_loop()
-        engine = MemoryEngine()
+        engine = MemoryEngine(kept=History(10))
         engine.max_pending = 1
         set_engine(loop, engine)
         made, other = chain(adding(), name="shop"), chain("total", name="other")

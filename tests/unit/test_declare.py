@@ -1,8 +1,10 @@
 """What `@task` makes of a function, and what a registry does with it."""
 
 import functools
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -457,6 +459,10 @@ def load(task, version: int, *, file: str = "/shop/tasks.py", module: str = "sho
     return names["declare"](task, version)
 
 
+CELLS = Path(tempfile.gettempdir(), "ipykernel_77")
+"""Where a notebook's kernel writes each cell."""
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -468,7 +474,7 @@ def load(task, version: int, *, file: str = "/shop/tasks.py", module: str = "sho
         ({"file": "<stdin>", "module": "__main__"}, {"file": "<stdin>", "module": "__main__", "before": "\n\n"}),
         ({"file": "<ipython-input-3-5f>"}, {"file": "<ipython-input-4-9a>", "before": "\n"}),
         ({"file": "<python-input-1>"}, {"file": "<python-input-2>"}),
-        ({"file": "<cell 1>"}, {"file": "<cell 2>"}),
+        ({"file": str(CELLS / "1234.py")}, {"file": str(CELLS / "5678.py")}),
     ],
 )
 def test_a_reload_replaces(first, second):
