@@ -16,11 +16,11 @@ help: ## List the commands
 demo: .venv/demo.stamp ## Send real orders through a demo app and watch its runs
 	@$(BIN)/python -m fastapi_chain.demo
 
-test: static ## All checks, and the tests on the newest and on the oldest FastAPI
+test: static ## All checks, and all tests on every supported FastAPI and Python
 	@$(BIN)/python tools/jobs.py
 
-test-long: static ## The tests of databases, killed processes, browsers and other Pythons, too
-	@$(BIN)/python tools/jobs.py durable browser checkers fastapi python
+test-long: static ## The databases and random graphs on the other Pythons, too
+	@$(BIN)/python tools/jobs.py python full
 
 check: static ## Formatting, lint, layers, types and unit tests (below 90 seconds)
 	@$(BIN)/python -m pytest --quiet tests/unit $(wildcard tests/test_*.py) fastapi_chain

@@ -21,6 +21,8 @@ IN_MEMORY: Final = {
     "test_while_it_runs_a_run_shows_how_things_stand",
     "test_while_it_waits_a_task_is_retrying",
     "test_waiting_for_a_retry_holds_no_thread_and_no_place",
+    # It measures waits on a clock that jumps ahead whenever only a database is waited for.
+    "test_a_rate_spaces_the_starts",
     # A task with a limit runs in whatever process has room: what it raised comes back in words.
     "test_a_thread_may_try_to_end_the_process",
     # What cannot be stored is refused: test_durable_values.py.

@@ -101,7 +101,9 @@ class Follower:
         self.connection = http.client.HTTPConnection(HOST, port, timeout=40)
         self.connection.request("GET", url)
         self.answer = self.connection.getresponse()
-        assert self.answer.status == 200
+        if self.answer.status != 200:
+            self.close()
+            raise AssertionError(f"{url} answered {self.answer.status}")
         self.names: list[str] = []
 
     def read(self, last: str | None = None) -> str:
