@@ -13,8 +13,8 @@ from contextlib import suppress
 
 from anyio import CancelScope
 
-from ._ledger import FAILED, PENDING, SKIPPED, SUCCEEDED
 from ._state import RunState
+from ._state.ledger import FAILED, PENDING, SKIPPED, SUCCEEDED
 from .events import TaskSkipped
 from .plan import Node
 from .spec import OutcomeKind

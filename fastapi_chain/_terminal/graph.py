@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
-from fastapi_chain._mermaid import mermaid
-from fastapi_chain._nodes import Fill
+from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain._text import counted, listed, seconds, type_name
 from fastapi_chain.plan import Node, Plan
+from fastapi_chain.plan.nodes import Fill
 from fastapi_chain.spec import EMPTY, Role
 
 from .styled import Line, Span

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fastapi_chain._drawing import picture_of
-from fastapi_chain._mermaid import mermaid
+from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain._terminal import Line, Span, boxes, dot, figures, plain, tree
 from fastapi_chain._text import closest, listed
 from fastapi_chain.chains import Chain

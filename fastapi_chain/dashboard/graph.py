@@ -6,7 +6,7 @@ from typing import NamedTuple
 import anyio.to_thread
 
 from fastapi_chain._drawing import Direction, Face, Picture, picture_of
-from fastapi_chain._mermaid import mermaid
+from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain.plan import Plan
 
 from .subject import Part, Subject

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fastapi_chain._ledger import STATES
+from fastapi_chain._state.ledger import STATES
 from fastapi_chain.outcome import TaskState
 
 from .subject import ORDER, Part, Subject, counted_states

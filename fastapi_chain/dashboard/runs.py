@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from fastapi_chain._ledger import STATES
+from fastapi_chain._state.ledger import STATES
 from fastapi_chain.engines.base import Engine, KnownRun, RunFilter
 from fastapi_chain.outcome import RunState
 

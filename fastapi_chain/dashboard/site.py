@@ -9,9 +9,9 @@ from fastapi import Header, Request, Response
 from fastapi import Query as Asked
 from starlette.responses import RedirectResponse
 
+from fastapi_chain.endpoint.call import SLOT, Slot
 from fastapi_chain.engines.base import Engine, KnownRun, RunRequest
 from fastapi_chain.errors import ChainError, EngineUnavailable
-from fastapi_chain.web.call import SLOT, Slot
 from fastapi_chain.web.feed import Feeds
 from fastapi_chain.web.sse import HEADERS as STREAM_HEADERS
 from fastapi_chain.web.sse import EventStream

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from fastapi_chain._ledger import STATES
+from fastapi_chain._state.ledger import STATES
 from fastapi_chain.engines.base import KnownRun, RunFilter, RunStore
 from fastapi_chain.outcome import RunState
 

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Final
 
 from fastapi_chain._clock import utc
-from fastapi_chain._ledger import STATES, Ledger
 from fastapi_chain._state import MISSING
+from fastapi_chain._state.ledger import STATES, Ledger
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.outcome import RunState as RunStateName
 from fastapi_chain.outcome import TaskRecord, TaskState

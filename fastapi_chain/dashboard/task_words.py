@@ -1,6 +1,6 @@
 """What is said about a task in the one line that a box, a row or a list has for it."""
 
-from fastapi_chain._ledger import STATES, Ledger
+from fastapi_chain._state.ledger import STATES, Ledger
 from fastapi_chain.outcome import TaskRecord
 
 from .subject import Part, Subject, counted_states

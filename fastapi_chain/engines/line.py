@@ -22,14 +22,14 @@ from functools import partial
 
 from anyio import CancelScope
 
-from fastapi_chain._ledger import SUCCEEDED
-from fastapi_chain._program import CHUNK, Program
 from fastapi_chain._state import OFF_LINE, RunState, rested
+from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain._threads import Hopper
-from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
+from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskSucceeded
 from fastapi_chain.execute import ends_run, recover, sober
+from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
 from .threads import Threads

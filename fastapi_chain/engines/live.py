@@ -7,16 +7,16 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
-from fastapi_chain._again import reopen
 from fastapi_chain._clock import Timer, utc
-from fastapi_chain._ledger import SUCCEEDED
-from fastapi_chain._program import Program
-from fastapi_chain._replay import replay
 from fastapi_chain._state import RunState, Sink
-from fastapi_chain._stream import Stream
+from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain._threads import Hopper, finish, on_loop, settle
 from fastapi_chain._trace import trace_of
-from fastapi_chain._undo import undo
+from fastapi_chain.engines.again import reopen
+from fastapi_chain.engines.program import Program
+from fastapi_chain.engines.replay import replay
+from fastapi_chain.engines.stream import Stream
+from fastapi_chain.engines.undo import undo
 from fastapi_chain.errors import DeadlineExceeded, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
 from fastapi_chain.events import Event, RunStarted
 from fastapi_chain.events import RunFinished as RunEnded

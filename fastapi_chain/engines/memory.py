@@ -9,15 +9,15 @@ from contextvars import copy_context
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from fastapi_chain._fan import FanOutRun
 from fastapi_chain._fastapi import overrides_of
-from fastapi_chain._gate import Gate
-from fastapi_chain._program import Gates, Program
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
-from fastapi_chain._unit import Unit
+from fastapi_chain.engines.fan import FanOutRun
+from fastapi_chain.engines.program import Gates, Program
 from fastapi_chain.errors import ChainError
 from fastapi_chain.execute import execute
+from fastapi_chain.execute.gate import Gate
+from fastapi_chain.execute.unit import Unit
 from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run

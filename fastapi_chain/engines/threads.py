@@ -9,13 +9,13 @@ from contextvars import copy_context
 from threading import Lock
 from typing import Final, Protocol
 
-from fastapi_chain._ledger import RUNNING, SUCCEEDED
-from fastapi_chain._program import Program
 from fastapi_chain._state import RunState
+from fastapi_chain._state.ledger import RUNNING, SUCCEEDED
 from fastapi_chain._threads import Hopper, post, settle
-from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
+from fastapi_chain.engines.program import Program
 from fastapi_chain.events import TaskEvent, TaskStarted, TaskSucceeded
+from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
 from .workers import NOTHING

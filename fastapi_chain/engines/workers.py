@@ -3,15 +3,15 @@
 import asyncio
 from typing import Final, Protocol
 
-from fastapi_chain._fan import FanOutRun
-from fastapi_chain._ledger import RUNNING
-from fastapi_chain._program import CHUNK, Program
 from fastapi_chain._state import RunState
+from fastapi_chain._state.ledger import RUNNING
 from fastapi_chain._threads import Hopper
-from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
+from fastapi_chain.engines.fan import FanOutRun
+from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskStarted
 from fastapi_chain.execute import execute, sober
+from fastapi_chain.execute.unit import Unit
 
 NOTHING: Final = -1
 """No task to go on with."""

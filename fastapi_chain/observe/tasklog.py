@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 from fastapi_chain._state import RunState
 from fastapi_chain._threads import on_loop
-from fastapi_chain._unit import Unit
 from fastapi_chain.context import running
 from fastapi_chain.events import TaskLogged
+from fastapi_chain.execute.unit import Unit
 
 LINES: Final = 200
 """How many lines are kept of one attempt."""

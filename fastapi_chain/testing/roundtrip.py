@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import cast
 
-from fastapi_chain._validate import check_of
 from fastapi_chain.engines.durable.schema import Schema
 from fastapi_chain.errors import InvalidChain, UnserializableOutput
+from fastapi_chain.execute.validate import check_of
 from fastapi_chain.plan import Node, Plan
 
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from inspect import Parameter
 from typing import Final, NoReturn
 
-from fastapi_chain._nodes import Fill
 from fastapi_chain._text import closest, listed, short_repr
-from fastapi_chain._validate import check_of
 from fastapi_chain.chains import Chain
 from fastapi_chain.errors import ChainError, DeclarationError, OutputValidationError
+from fastapi_chain.execute.validate import check_of
 from fastapi_chain.plan import Node, Plan, UndoNode
+from fastapi_chain.plan.nodes import Fill
 from fastapi_chain.spec import EMPTY, Source, TaskSpec
 
 _VALUES: Final = frozenset({"task", "input", "item"})

@@ -6,9 +6,9 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, get_origin
 
-from fastapi_chain._compatible import strip
 from fastapi_chain.errors import TypeMismatch
 from fastapi_chain.plan import Node, Plan, UndoNode
+from fastapi_chain.plan.compatible import strip
 from fastapi_chain.spec import EMPTY, EndpointSpec, ParamSpec, Signature, Source, TaskSpec
 
 from .written import Names, TaskNames, type_source

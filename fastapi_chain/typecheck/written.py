@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NewType, Union, get_args, get_origin
 
-from fastapi_chain._compatible import strip
+from fastapi_chain.plan.compatible import strip
 from fastapi_chain.spec import TaskSpec
 from fastapi_chain.tasks import Task
 

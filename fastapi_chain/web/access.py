@@ -6,12 +6,11 @@ from typing import Final, Protocol
 
 from fastapi import Request
 
+from fastapi_chain.endpoint.call import SLOT, Slot
+from fastapi_chain.endpoint.problem import Refusal
 from fastapi_chain.engines.base import Engine, KnownRun, Page, RunFilter
 from fastapi_chain.errors import RunNotFound
 from fastapi_chain.run import Run
-
-from .call import SLOT, Slot
-from .problem import Refusal
 
 Visible = Callable[[Request, Run], bool | Awaitable[bool]]
 """Whether a request may see a run."""

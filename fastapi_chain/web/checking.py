@@ -5,11 +5,10 @@ from typing import Any
 
 from fastapi_chain._fastapi import ApiRoute, api_routes, endpoint_ids, input_kinds
 from fastapi_chain.chains import Chain, all_chains
+from fastapi_chain.endpoint import Endpoint, bare_functions, starts_chain
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.errors import ChainError, DecoratorOrder, DuplicateChain, InvalidChain
 from fastapi_chain.spec import Source
-
-from .endpoint import Endpoint, bare_functions, starts_chain
 
 
 def endpoints_of(app: Any) -> Iterator[tuple[Chain, Endpoint, ApiRoute]]:  # noqa: ANN401 - any Starlette app

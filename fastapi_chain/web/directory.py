@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from fastapi_chain.chains import Chain, all_chains
-
-from .problem import Refusal
+from fastapi_chain.endpoint.problem import Refusal
 
 
 class Directory:

@@ -3,12 +3,11 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, Protocol
 
+from fastapi_chain.endpoint.call import ERROR, SLOT, Site, Slot
+from fastapi_chain.endpoint.once import HEADER, Payload
+from fastapi_chain.endpoint.problem import ProblemResponse
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.errors import EngineUnavailable
-
-from .call import ERROR, SLOT, Site, Slot
-from .once import HEADER, Payload
-from .problem import ProblemResponse
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from fastapi_chain._ledger import FAILED, STATES, SUCCEEDED, Ledger, error_info
 from fastapi_chain._state import RunState
+from fastapi_chain._state.ledger import FAILED, STATES, SUCCEEDED, Ledger, error_info
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.outcome import Attempt, ErrorInfo, ProgressInfo, TaskRecord, TaskState
 from fastapi_chain.plan import Node

@@ -8,7 +8,7 @@ from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
-from fastapi_chain._ledger import SUCCEEDED
+from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.spec import EMPTY
 

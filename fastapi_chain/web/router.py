@@ -9,7 +9,8 @@ from fastapi.params import Depends as DependsMarker
 from starlette.responses import PlainTextResponse
 
 from fastapi_chain._drawing import picture_of
-from fastapi_chain._mermaid import mermaid
+from fastapi_chain._drawing.mermaid import mermaid
+from fastapi_chain.endpoint.problem import Refusal
 from fastapi_chain.engines.base import RunFilter
 from fastapi_chain.outcome import RunState
 
@@ -18,7 +19,6 @@ from .definitions import chain_model, graph_of
 from .directory import Directory
 from .feed import Feeds
 from .models import ChainList, ChainModel, Graph, Model, Result, Retry, RunModel, RunPage, TaskModel
-from .problem import Refusal
 from .render import Renderer
 from .result import result_of
 from .routes import RETRY_AFTER, ProblemRoute, base_of, refuses, same_site

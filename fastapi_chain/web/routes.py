@@ -9,10 +9,10 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
+from fastapi_chain.endpoint.problem import MEDIA_TYPE, ProblemResponse, Refusal
 from fastapi_chain.errors import ChainError, EngineUnavailable, NothingToRetry, RunFinished, RunNotFinished
 
 from .models import Problem
-from .problem import MEDIA_TYPE, ProblemResponse, Refusal
 
 _SLUGS: Final[Mapping[type[ChainError], tuple[int, str]]] = {
     RunFinished: (409, "run-finished"),

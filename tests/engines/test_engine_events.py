@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from fastapi_chain import Progress, Run, Skip, TaskContext, chain, task
-from fastapi_chain._stream import KEPT
 from fastapi_chain.engines.memory import live_of
+from fastapi_chain.engines.stream import KEPT
 from fastapi_chain.events import Event
 from tests.engines.kit import Kit, Log, MemoryKit, settle
 

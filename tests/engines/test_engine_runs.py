@@ -8,9 +8,9 @@ import pytest
 from fastapi import Depends, FastAPI
 
 from fastapi_chain import Progress, RunNotFinished, chain, task
-from fastapi_chain._program import Program
 from fastapi_chain.engines.base import RunRequest
 from fastapi_chain.engines.memory import live_of
+from fastapi_chain.engines.program import Program
 from tests.engines.kit import Kit, Log, MemoryKit, settle, states
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastapi_chain._compatible import compatible
+from fastapi_chain.plan.compatible import compatible
 
 TABLE = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "compatible_table.py"))
 FREE = {"T", "Union[str, T]", "Union[int, T]"}  # a type variable means nothing outside a generic function

@@ -5,7 +5,7 @@ from contextvars import ContextVar, copy_context
 
 import pytest
 
-from fastapi_chain.web.carried import Carried
+from fastapi_chain.endpoint.carried import Carried
 
 who: ContextVar[str] = ContextVar("who", default="nobody")
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeAliasType, TypedDict
 from typing_extensions import TypeVar as ExtensionTypeVar
 
-from fastapi_chain._compatible import compatible, item_type, strip
+from fastapi_chain.plan.compatible import compatible, item_type, strip
 
 TABLE = runpy.run_path(str(Path(__file__).with_name("compatible_table.py")))
 NAMES: dict[str, Any] = {"__name__": __name__}
@@ -189,6 +189,6 @@ def test_the_items_of_a_list_have_a_type(annotation, item):
 
 def test_fastapi_and_pydantic_are_not_imported():
     """Comparing annotations costs no import of the frameworks."""
-    code = "import sys, fastapi_chain._compatible; print(sorted({'fastapi', 'pydantic'} & set(sys.modules)))"
+    code = "import sys, fastapi_chain.plan.compatible; print(sorted({'fastapi', 'pydantic'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -42,7 +42,7 @@ from fastapi_chain._fastapi import (
     read_params,
 )
 from fastapi_chain._fastapi.parts import parts
-from fastapi_chain._signature import read
+from fastapi_chain.declare.signature import read
 from fastapi_chain.errors import ChainError
 
 
@@ -106,7 +106,7 @@ def test_fastapi_is_not_imported_to_answer():
     code = (
         "import sys\n"
         "from fastapi_chain._fastapi import injection_marker\n"
-        "import fastapi_chain._inject\n"
+        "import fastapi_chain.execute.inject\n"
         "assert injection_marker(int, ('note',), 1) is None\n"
         "assert not {'fastapi', 'starlette'} & set(sys.modules)\n"
         "import starlette.requests\n"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi_chain._clock import Clock
-from fastapi_chain._gate import Gate
+from fastapi_chain.execute.gate import Gate
 from fastapi_chain.spec import Rate
 
 

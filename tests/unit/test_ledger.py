@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastapi_chain._ledger import CANCELLED, FAILED, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import CANCELLED, FAILED, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
 from fastapi_chain.outcome import ErrorInfo
 
 EPOCH = 1_000_000.0

@@ -7,7 +7,7 @@ import pytest
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential
 
 from fastapi_chain import Backoff, OutputValidationError, Registry, RetryAfter, Skip
-from fastapi_chain._retry import policy_of
+from fastapi_chain.execute.retry import policy_of
 from fastapi_chain.spec import Source
 
 

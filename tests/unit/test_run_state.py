@@ -7,8 +7,8 @@ import pytest
 
 from fastapi_chain import Registry
 from fastapi_chain._clock import use_clock
-from fastapi_chain._ledger import RUNNING
 from fastapi_chain._state import RunState, TaskRecords
+from fastapi_chain._state.ledger import RUNNING
 from fastapi_chain.events import Event, TaskStarted, TaskSucceeded
 from fastapi_chain.outcome import ProgressInfo, TaskRecord
 from fastapi_chain.plan import make_plan

@@ -13,7 +13,7 @@ import typing_extensions
 from fastapi import BackgroundTasks, Depends, Header, Request, Security
 
 from fastapi_chain import Failed, From, Outcome, Progress, Run, Skipped, Succeeded, TaskContext, task
-from fastapi_chain._signature import (
+from fastapi_chain.declare.signature import (
     is_async,
     is_generator,
     is_resolved,

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from fastapi_chain._stream import KEPT, Stream
+from fastapi_chain.engines.stream import KEPT, Stream
 from fastapi_chain.events import Event, RunFinished, RunStarted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, PastDate, RootModel, SkipValidation, model_validator
 
 from fastapi_chain import OutputValidationError
-from fastapi_chain._validate import Unchecked, check_of, exact_type
+from fastapi_chain.execute.validate import Unchecked, check_of, exact_type
 from fastapi_chain.spec import EMPTY, Source
 
 TASK = Source(name="t", file="shop.py", line=3)

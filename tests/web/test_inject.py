@@ -13,11 +13,11 @@ from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
 from fastapi_chain._fastapi import read_params
-from fastapi_chain._inject import compile_injection
-from fastapi_chain._inject.solving import solve_on_loop
-from fastapi_chain._signature import read
 from fastapi_chain._threads import Hopper, ThreadPool
+from fastapi_chain.declare.signature import read
 from fastapi_chain.errors import RunError
+from fastapi_chain.execute.inject import compile_injection
+from fastapi_chain.execute.inject.solving import solve_on_loop
 from fastapi_chain.spec import Source
 
 Log = list[str]

@@ -29,10 +29,10 @@ from fastapi.testclient import TestClient
 from starlette.requests import HTTPConnection
 
 from fastapi_chain._fastapi import snapshot_scope, synthetic_scope
-from fastapi_chain._inject import Injection, compile_injection
-from fastapi_chain._signature import read
 from fastapi_chain._threads import Hopper, ThreadPool
+from fastapi_chain.declare.signature import read
 from fastapi_chain.errors import RunError
+from fastapi_chain.execute.inject import Injection, compile_injection
 from fastapi_chain.spec import Source
 
 HERE = Source(name="save", file="shop/tasks.py", line=7)

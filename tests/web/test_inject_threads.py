@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import pytest
 from fastapi import Depends, Request
 
-from fastapi_chain._inject import Injection, compile_injection
-from fastapi_chain._signature import read
 from fastapi_chain._threads import Hopper, ThreadPool
+from fastapi_chain.declare.signature import read
 from fastapi_chain.errors import RunError
+from fastapi_chain.execute.inject import Injection, compile_injection
 from fastapi_chain.spec import Source
 
 HERE = Source(name="save", file="shop/tasks.py", line=7)

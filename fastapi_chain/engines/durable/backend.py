@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from fastapi_chain._again import reopen
 from fastapi_chain._clock import utc
-from fastapi_chain._ledger import SUCCEEDED
-from fastapi_chain._replay import replay
-from fastapi_chain._stream import Stream
+from fastapi_chain._state.ledger import SUCCEEDED
+from fastapi_chain.engines.again import reopen
+from fastapi_chain.engines.replay import replay
+from fastapi_chain.engines.stream import Stream
 from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
 from fastapi_chain.events import Event
 from fastapi_chain.outcome import RunState as StateName

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NotRequired, TypedDict
 
 from fastapi_chain._clock import utc
-from fastapi_chain._ledger import CANCELLED, FAILED, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import CANCELLED, FAILED, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
 from fastapi_chain.errors import TaskFailed
 from fastapi_chain.outcome import Attempt, AttemptState, ErrorInfo, TaskState
 

@@ -10,17 +10,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
 
 from fastapi_chain._clock import Timer
-from fastapi_chain._fan import FanOutRun
-from fastapi_chain._ledger import FAILED, PENDING, SUCCEEDED
-from fastapi_chain._program import Program
-from fastapi_chain._replay import replay
 from fastapi_chain._state import MISSING
+from fastapi_chain._state.ledger import FAILED, PENDING, SUCCEEDED
 from fastapi_chain._threads import Hopper
-from fastapi_chain._undo import undo
-from fastapi_chain._unit import Unit
+from fastapi_chain.engines.fan import FanOutRun
+from fastapi_chain.engines.program import Program
+from fastapi_chain.engines.replay import replay
+from fastapi_chain.engines.undo import undo
 from fastapi_chain.errors import DeadlineExceeded, EngineError, RunError, UnserializableOutput
 from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSucceeded
 from fastapi_chain.execute import execute
+from fastapi_chain.execute.unit import Unit
 from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.run import RunBackend
 from fastapi_chain.schedule import PlanRun

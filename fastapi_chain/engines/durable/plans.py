@@ -5,8 +5,8 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from fastapi_chain._fastapi import overrides_of
-from fastapi_chain._program import Gates, Program
 from fastapi_chain._threads import Hopper
+from fastapi_chain.engines.program import Gates, Program
 from fastapi_chain.plan import Plan
 
 from .children import TaskQueue, queues_of

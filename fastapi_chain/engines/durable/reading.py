@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from fastapi_chain._ledger import PENDING, RETRYING, RUNNING, SUCCEEDED
 from fastapi_chain._state import MISSING
+from fastapi_chain._state.ledger import PENDING, RETRYING, RUNNING, SUCCEEDED
 from fastapi_chain.errors import DeadlineExceeded, EngineError
 from fastapi_chain.events import Event, TaskProgressed, TaskRetrying, TaskStarted
 from fastapi_chain.outcome import Attempt

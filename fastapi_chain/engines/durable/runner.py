@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
-from fastapi_chain._program import Program
 from fastapi_chain._threads import Hopper
+from fastapi_chain.engines.program import Program
 from fastapi_chain.errors import EngineError
 
 from .adapter import Checkpoints, workflow_id

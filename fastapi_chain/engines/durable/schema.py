@@ -11,8 +11,8 @@ from typing import Final
 from fastapi_chain._fastapi import read_params
 from fastapi_chain._serialize import Codec, Unstorable, codec_of
 from fastapi_chain._state import RunState, Sink
-from fastapi_chain._unit import Unit
 from fastapi_chain.errors import ChainError, EngineError, RequestBoundDependency, UnserializableOutput
+from fastapi_chain.execute.unit import Unit
 from fastapi_chain.plan import Node, Plan, UndoNode
 from fastapi_chain.spec import EMPTY, Source
 

@@ -2,8 +2,8 @@
 
 from typing import TypedDict
 
-from fastapi_chain._ledger import SUCCEEDED, Ledger
 from fastapi_chain._state import MISSING
+from fastapi_chain._state.ledger import SUCCEEDED, Ledger
 from fastapi_chain.errors import UnserializableOutput
 
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome

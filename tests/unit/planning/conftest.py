@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from fastapi_chain import default_registry
-from fastapi_chain._coverage import covered
+from fastapi_chain.chains.coverage import covered
 from fastapi_chain.plan import draft_plan, make_plan
 
 

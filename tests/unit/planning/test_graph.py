@@ -5,7 +5,7 @@ from typing import Annotated
 import pytest
 
 from fastapi_chain import CalledInsteadOfNamed, DuplicateTask, From, PlanError, Registry, task
-from fastapi_chain._graph import Collector, reading_of
+from fastapi_chain.plan.graph import Collector, reading_of
 
 
 def test_order(planning):

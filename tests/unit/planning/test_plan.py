@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from fastapi_chain import Failed, InvalidChain, task
-from fastapi_chain._upstream import reached
+from fastapi_chain.plan.upstream import reached
 
 
 def test_what_a_node_says(planning):

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from fastapi_chain import EngineError, Registry, chain, install
+from fastapi_chain.endpoint import once
+from fastapi_chain.endpoint.call import COMMITS_FIRST
 from fastapi_chain.engines.keys import MemoryKeys
-from fastapi_chain.web import once
-from fastapi_chain.web.call import COMMITS_FIRST
 
 shared = Registry("shared")
 

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 
 from fastapi_chain import DeclarationError, QueueFull, Registry, Run, chain, current_task, install, task
+from fastapi_chain.endpoint.call import COMMITS_FIRST
 from fastapi_chain.engines import history as histories
 from fastapi_chain.engines import memory
-from fastapi_chain.web.call import COMMITS_FIRST
 from fastapi_chain.web.stopping import Stopping
 from fastapi_chain.web.workers import siblings
 

@@ -1,0 +1,297 @@
+"""All that one run owns: its values, its ledger, its clock. The plan is shared by all runs, nothing else is.
+
+It knows no engine: the memory engine and a durable one fill it in the same way.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+from fastapi_chain._clock import current_clock
+from fastapi_chain.errors import RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
+from fastapi_chain.events import Event
+from fastapi_chain.events import TaskCancelled as TaskWasCancelled
+from fastapi_chain.outcome import Failed, Skipped, Succeeded, TaskRecord
+from fastapi_chain.outcome import RunState as RunStateName
+from fastapi_chain.plan import Plan
+from fastapi_chain.run import Run, RunBackend
+
+from .ledger import CANCELLED, FAILED, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
+from .lingering import Lingering
+from .telling import Telling
+
+MISSING: Final = object()
+"""The value of a task that has none."""
+
+OFF_LINE: Final = -1
+"""`RunState.pos` of a run that is not on the fast path: the ledger says it all."""
+
+
+def rested(done: int) -> int:
+    """Return the `RunState.pos` between two tasks, when *done* of them have ended; and *done* from that."""
+    return -2 - done
+
+
+Sink = Callable[[Event], None]
+"""Where events go."""
+
+
+class TaskRecords(Mapping[str, TaskRecord]):
+    """The tasks of a run by name. The items of a fan-out are found under theirs, `ship[3]`, but not listed."""
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self, records: Iterator[TaskRecord]) -> None:
+        """Hold *records*, one for each task."""
+        self._tasks: Final = {record.name: record for record in records}
+
+    def __getitem__(self, name: str) -> TaskRecord:
+        record = self._tasks.get(name)
+        return self._tasks[name.partition("[")[0]].items[name] if record is None else record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return repr(self._tasks)
+
+
+class RunState(Telling):
+    """One run: a plan, its values and what has become of its tasks."""
+
+    # Most runs never need what stands here: it is the class's until a run sets its own, and costs nothing until then.
+    pos: int = OFF_LINE
+    """The task that the fast path is at (engines/line.py)."""
+    state: RunStateName = "queued"
+    reason: str | None = None
+    error: Exception | None = None
+    """What ended the run as a whole: `DeadlineExceeded`."""
+    cancel_reason: str | None = None
+    """Set as soon as the run is to end early."""
+    started: float | None = None
+    deadline_at: float | None = None
+    backend: RunBackend | None = None
+    """What a window on this run shows, while it goes on."""
+    tags: Mapping[str, str] = MappingProxyType({})
+    url: str | None = None
+    app: object = None
+    request_scope: Mapping[str, object] | None = None
+    in_context: bool = False
+    """Whether a sink is to be told of an attempt in the context in which the task is then called: tracing."""
+    undoing: bool = False
+    """Whether it is being undone: that is not cut short by what has ended the run."""
+    cancelling: int = 0
+    """How often the task that performs it had been cancelled before."""
+    _ledger: Ledger | None = None
+
+    # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first
+    # wait.
+
+    def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
+        """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
+        self.clock = current_clock()
+        self.plan = plan
+        self.created = self.clock.monotonic()
+        size = len(plan.nodes)
+        self.ended = [0.0] * size
+        # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is
+        # for the item of a fan-out, whose calls get a copy of the slots each.
+        given = map(values.get, plan.input_names, plan.defaults)
+        self.slots: list[object] = [*[MISSING] * size, *given, MISSING, None]
+        if sinks:
+            self.sinks = sinks
+            self.followed = True
+            self.in_context = any(getattr(sink, "in_context", False) for sink in sinks)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What has become of the tasks. There is none as long as all is well on the straight line: see `settle`."""
+        if self._ledger is None:
+            self._ledger = Ledger(self.ended, self.epoch)
+        return self._ledger
+
+    @property
+    def spotless(self) -> bool:
+        """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
+        return self._ledger is None
+
+    @cached_property
+    def fans(self) -> dict[int, Ledger]:
+        """The items of each fan-out that has begun."""
+        return {}
+
+    @cached_property
+    def values(self) -> dict[int, list[object]]:
+        """What the items of each fan-out returned."""
+        return {}
+
+    @cached_property
+    def items(self) -> dict[int, list[object]]:
+        """What each fan-out that has begun is called for."""
+        return {}
+
+    @cached_property
+    def lingering(self) -> Lingering:
+        """The threads that it has turned away from."""
+        return Lingering(self.now)
+
+    def fill(self, values: Mapping[str, object]) -> None:
+        """Give the inputs, where they were not known when the run was made."""
+        size = len(self.plan.nodes)
+        self.slots[size:-2] = map(values.get, self.plan.input_names, self.plan.defaults)
+
+    def open(self, backend: RunBackend) -> None:
+        """Begin, on the running loop.
+
+        The run is put into its own last slot, and taken out at the end: a finished run without such circles is freed at
+        once, not when the garbage collector comes by, which would cost more than the run did.
+        """
+        self.loop = asyncio.get_running_loop()
+        self.backend = backend
+        self.slots[-1] = self
+        self.state = "running"
+        self.started = self.clock.monotonic()
+
+    def close(self, state: RunStateName) -> None:
+        """End, as *state*."""
+        if self.followed:
+            self._flush()
+        self.state = state
+        self.finished = self.clock.monotonic()
+        self.slots[-1] = self.backend = None
+
+    @property
+    def run(self) -> Run:
+        """A window on this run, for a task that asks for one."""
+        assert self.backend is not None, "only a task asks, while the run goes on"
+        return Run(self.backend)
+
+    def wall(self, moment: float | None) -> float | None:
+        """Return a monotonic time as the time of day, in seconds since 1970."""
+        return None if moment is None else moment + self.epoch
+
+    # --- what has become of the tasks
+
+    def settle(self) -> None:
+        """Write down what the fast path has done up to `pos`: it keeps nothing but that number and the end stamps."""
+        pos = self.pos
+        if pos == OFF_LINE:
+            return
+        ledger = self.ledger
+        done = pos if pos >= 0 else rested(pos)
+        ledger.states[:done] = bytes([SUCCEEDED]) * done
+        starts = [self.started or 0.0, *self.ended[:done]]
+        if pos >= 0:
+            ledger.states[pos] = RUNNING
+        # A task on the line begins when the one before it ends.
+        reached = done + (pos >= 0)
+        ledger.began[:reached] = starts[:reached]
+        if self.finished is not None:
+            self.pos = OFF_LINE
+
+    def records(self) -> TaskRecords:
+        """Return how every task stands now, in order."""
+        self.settle()
+        return TaskRecords(map(self._record, range(len(self.plan.nodes))))
+
+    def _record(self, i: int) -> TaskRecord:
+        node = self.plan.nodes[i]
+        names = self.plan.names
+        record = self.ledger.record(
+            i,
+            node.name,
+            after=tuple(names[p] for p in node.parents),
+            max_attempts=node.max_attempts,
+            optional=node.spec.optional,
+        )
+        fan = self.fans.get(i)
+        if fan is None and not self.progress:
+            return record
+        items = {} if fan is None else {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
+        return replace(record, progress=self.progress.get(node.name), items=items)
+
+    def _item(self, i: int, k: int) -> TaskRecord:
+        node = self.plan.nodes[i]
+        name = f"{node.name}[{k}]"
+        record = self.fans[i].record(k, name, max_attempts=node.max_attempts, optional=node.spec.optional)
+        return replace(record, progress=self.progress.get(name)) if self.progress else record
+
+    def counts(self, i: int) -> bool:
+        """Whether a failure of task *i* makes the run failed."""
+        return not self.plan.nodes[i].spec.optional
+
+    def outcome(self, i: int) -> Succeeded[object] | Failed | Skipped:
+        """Return the outcome of task *i*, which has ended."""
+        return _outcome(self.ledger, i, self.plan.names[i], self.slots[i])
+
+    def value(self, name: str) -> object:
+        """Return the output of the task called *name*, or raise why there is none.
+
+        Raises:
+            KeyError: There is no such task.
+            TaskSkipped: It was skipped.
+            TaskCancelled: It was cancelled.
+            RunNotFinished: It has not ended yet.
+            Exception: It failed: its own exception.
+        """
+        i = self.plan.index.get(name)
+        if i is None:
+            text = f"chain {self.plan.chain!r} has no task {name!r}"
+            raise KeyError(text)
+        self.settle()
+        state = self.ledger.states[i]
+        if state == SUCCEEDED:
+            return self.slots[i]
+        if state == FAILED:
+            raise self.exception(i)
+        if state == SKIPPED:
+            raise TaskSkipped(task=name, reason=self.ledger.reasons[i], run=self.id)
+        if state == CANCELLED:
+            raise TaskCancelled(task=name, reason=self.ledger.reasons[i], run=self.id)
+        raise RunNotFinished(run=self.id, state=STATES[state], task=name)
+
+    def exception(self, i: int) -> Exception:
+        """Return what task *i* failed with, as something that can be raised without ending more than it should."""
+        error = self.ledger.errors[i]
+        if isinstance(error, Exception):
+            return error
+        # A CancelledError would look as if whoever asks had been cancelled.
+        info = error_info(error)
+        failed = TaskFailed(task=self.plan.names[i], error=info, attempts=len(self.ledger.past[i]), run=self.id)
+        failed.__cause__ = error
+        return failed
+
+    def outcomes(self, i: int) -> list[Succeeded[object] | Failed | Skipped]:
+        """Return the outcome of every item of fan-out *i*, in order."""
+        fan, values, name = self.fans[i], self.values[i], self.plan.names[i]
+        return [_outcome(fan, k, f"{name}[{k}]", value) for k, value in enumerate(values)]
+
+    def call_off(self, ledger: Ledger, i: int, name: str) -> None:
+        """Put number *i* of *ledger* down as cancelled: the run ends early."""
+        now = self.now()
+        if ledger.states[i] == RUNNING:
+            ledger.close(i, "cancelled", now, None)
+        reason = self.cancel_reason or "run_cancelled"
+        ledger.ended[i] = now
+        ledger.states[i] = CANCELLED
+        ledger.reasons[i] = reason
+        ledger.next_at.pop(i, None)
+        self.tell(TaskWasCancelled, task=name, reason=reason)
+
+
+def _outcome(ledger: Ledger, i: int, name: str, value: object) -> Succeeded[object] | Failed | Skipped:
+    state = ledger.states[i]
+    if state == FAILED:
+        error, last = ledger.errors[i], ledger.past[i][-1].error
+        # What another process has met is known in words only.
+        kept = None if isinstance(error, TaskFailed) and error.error == last else error
+        return Failed(name, last or error_info(error), len(ledger.past[i]), kept)
+    if state == SKIPPED:
+        return Skipped(ledger.reasons[i])
+    return Succeeded(value)

@@ -1,0 +1,179 @@
+"""What has become of each task of a run, or of each item of a fan-out: flat arrays, read as records when somebody asks.
+
+The arrays are what makes a run cheap: a task that succeeds at once costs one byte and two numbers. What is rare
+(further attempts, errors, reasons) lies in dictionaries that stay empty.
+"""
+
+from functools import cached_property
+from typing import Any, Final
+
+from fastapi_chain._clock import utc
+from fastapi_chain.outcome import Attempt, AttemptState, ErrorInfo, TaskRecord, TaskState
+
+PENDING: Final = 0
+RUNNING: Final = 1
+RETRYING: Final = 2
+SUCCEEDED: Final = 3
+FAILED: Final = 4
+SKIPPED: Final = 5
+CANCELLED: Final = 6
+
+STATES: Final[tuple[TaskState, ...]] = (
+    "pending",
+    "running",
+    "retrying",
+    "succeeded",
+    "failed",
+    "skipped",
+    "cancelled",
+)
+"""The names of the states, by number; from `SUCCEEDED` on they are terminal."""
+
+_ENDED_AS: Final[dict[int, AttemptState]] = {RUNNING: "running", SUCCEEDED: "succeeded"}
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return *error* in words."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception of the user's own, whose `__str__` may fail as well
+        text = "(its text cannot be made)"
+    return ErrorInfo(type(error).__name__, text)
+
+
+class Ledger:
+    """The states of some tasks or items, by number."""
+
+    failed: bool = False
+    """Whether to look into `errors` at all."""
+    retried: bool = False
+    """Whether to look into `earlier` at all."""
+
+    def __init__(self, ended: list[float], epoch: float) -> None:
+        """Start with all of them pending.
+
+        Args:
+            ended: When each one ended; as many numbers as there are tasks or items.
+            epoch: What the monotonic clock lacks to the time of day.
+        """
+        self.epoch = epoch
+        self.states = bytearray(len(ended))
+        self.began = [0.0] * len(ended)
+        self.ended = ended
+
+    @cached_property
+    def past(self) -> dict[int, list[Attempt]]:
+        """The attempts that are over, the last success excepted."""
+        return {}
+
+    @cached_property
+    def errors(self) -> dict[int, BaseException]:
+        """What the last attempt raised."""
+        self.failed = True
+        return {}
+
+    @cached_property
+    def reasons(self) -> dict[int, str]:
+        """Why it was skipped, or cancelled."""
+        return {}
+
+    @cached_property
+    def roots(self) -> dict[int, int]:
+        """Which task a skipped one was skipped because of."""
+        return {}
+
+    @cached_property
+    def next_at(self) -> dict[int, float]:
+        """When the next attempt begins, while it is retrying."""
+        return {}
+
+    @cached_property
+    def undone(self) -> set[int]:
+        """What has been undone."""
+        return set()
+
+    @cached_property
+    def undos(self) -> dict[int, tuple[float, ErrorInfo | None]]:
+        """When each undo ended, and what went wrong with it."""
+        return {}
+
+    @cached_property
+    def earlier(self) -> dict[int, int]:
+        """How many attempts there were before the run was last retried: they do not count against what is allowed."""
+        self.retried = True
+        return {}
+
+    def before(self, i: int) -> int:
+        """Return how many attempts there were before the run was last retried."""
+        return self.earlier.get(i, 0) if self.retried else 0
+
+    def attempt(self, i: int) -> int:
+        """Return the number of the attempt that runs, or that would come next."""
+        past = self.past.get(i)
+        return 1 if past is None else len(past) + 1
+
+    def first(self, i: int) -> float:
+        """Return when the first attempt began, those before the run was last retried not counted."""
+        past = self.past.get(i, ())
+        before = self.before(i)
+        return past[before].started_at.timestamp() - self.epoch if len(past) > before else self.began[i]
+
+    def close(self, i: int, state: AttemptState, now: float, error: BaseException | None) -> None:
+        """Put the running attempt down as over."""
+        past = self.past.setdefault(i, [])
+        past.append(self._attempt(i, len(past) + 1, state, now, None if error is None else error_info(error)))
+
+    def _attempt(self, i: int, n: int, state: AttemptState, end: float | None, error: ErrorInfo | None) -> Attempt:
+        past = self.past.get(i, ())
+        began = self.began[i] + self.epoch
+        # The wait before this attempt is the gap after the one before it.
+        last = past[n - 2].finished_at if len(past) >= n - 1 > 0 else None
+        return Attempt(
+            n=n,
+            state=state,
+            started_at=utc(began),
+            finished_at=None if end is None else utc(end + self.epoch),
+            error=error,
+            backoff=None if last is None else max(0.0, began - last.timestamp()),
+        )
+
+    def attempts(self, i: int) -> tuple[Attempt, ...]:
+        """Return all attempts, in order."""
+        past = tuple(self.past.get(i, ()))
+        state = _ENDED_AS.get(self.states[i])
+        if state is None:
+            return past
+        end = self.ended[i] if state == "succeeded" else None
+        return (*past, self._attempt(i, len(past) + 1, state, end, None))
+
+    def record(
+        self, i: int, name: str, *, after: tuple[str, ...] = (), max_attempts: int = 1, optional: bool = False
+    ) -> TaskRecord:
+        """Return how task or item *i* stands now."""
+        state = STATES[self.states[i]]
+        reason = self.reasons.get(i)
+        next_at = self.next_at.get(i)
+        return TaskRecord(
+            name=name,
+            state=state,
+            after=after,
+            attempts=self.attempts(i),
+            max_attempts=max_attempts + self.before(i),
+            optional=optional,
+            skip_reason=reason if state == "skipped" else None,
+            cancel_reason=reason if state == "cancelled" else None,
+            next_attempt_at=None if next_at is None else utc(next_at + self.epoch),
+            undone=i in self.undone,
+        )
+
+    def reset(self, i: int) -> None:
+        """Make *i* pending again; its attempts go on counting."""
+        past = self.attempts(i)
+        if past:
+            self.past[i] = list(past)
+            self.earlier[i] = len(past)
+        self.states[i] = PENDING
+        self.undone.discard(i)
+        tables: tuple[dict[int, Any], ...] = (self.errors, self.reasons, self.roots, self.next_at, self.undos)
+        for table in tables:
+            table.pop(i, None)

@@ -1,0 +1,154 @@
+"""Whether a chain is given what it needs: by an endpoint, or by whoever starts it."""
+
+from collections.abc import Iterator
+from types import UnionType
+from typing import Union, get_args, get_origin
+
+from fastapi_chain._fastapi import is_injected
+from fastapi_chain._record import record
+from fastapi_chain._text import closest
+from fastapi_chain.errors import (
+    AmbiguousProducer,
+    ClosedInput,
+    MissingInput,
+    NotUpstream,
+    PlanError,
+    TypeMismatch,
+    UnknownParameter,
+)
+from fastapi_chain.plan import Plan
+from fastapi_chain.plan.compatible import compatible
+from fastapi_chain.plan.nodes import Need
+from fastapi_chain.spec import EndpointSpec, Source
+
+from .options import ChainOptions
+
+
+def covered(plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
+    """Yield what is wrong with the inputs of *plan* if *endpoint* starts it; if None does, `start()` does."""
+    yield from _by_hand(plan) if endpoint is None else Coverage(plan=plan, endpoint=endpoint).problems()
+
+
+def _by_hand(plan: Plan) -> Iterator[PlanError]:
+    """Yield what is wrong without an endpoint: whatever nothing provides is an input then."""
+    for item in plan.inputs:
+        yield from (_not_upstream(need) for need in item.needs if need.elsewhere is not None)
+    # One with a default need not be given: then there is but one source.
+    twice = {node.spec.output for node in plan.nodes}.intersection(plan.required)
+    for spec, fill in plan.taken() if twice else ():
+        if fill.param.name in twice:
+            given = f"input {fill.param.name!r} of start()"
+            producers = (plan.nodes[fill.slot].spec.source, given)
+            yield AmbiguousProducer(task=spec.source, param=fill.param.name, producers=producers)
+
+
+def _not_upstream(need: Need) -> NotUpstream:
+    assert need.elsewhere is not None, "asked only where there is such a task"
+    return NotUpstream(task=need.task, producer=need.elsewhere, param=need.param.name)
+
+
+@record(eq=False)
+class Coverage:
+    """The check of one endpoint against one plan."""
+
+    plan: Plan
+    endpoint: EndpointSpec
+
+    def problems(self) -> Iterator[PlanError]:
+        """Yield what is wrong between the two."""
+        yield from self._missing()
+        yield from self._closed()
+        yield from self._ambiguous()
+        yield from self._mismatched()
+
+    def _missing(self) -> Iterator[PlanError]:
+        """Yield what the endpoint does not give: what bears a task's or a near name one by one, the rest together."""
+        endpoint = self.endpoint
+        gives = tuple(endpoint.gives)
+        needed = []
+        for item in self.plan.inputs:
+            if not item.required or item.name in endpoint.gives or item.name in endpoint.closed:
+                continue
+            for need in item.needs:
+                upstream = self.plan.provides_to(need.below)
+                if need.elsewhere is not None:
+                    yield _not_upstream(need)
+                elif closest(item.name, [*upstream, *gives]):
+                    task, typ = need.task, need.param.type
+                    yield UnknownParameter(task=task, param=item.name, type=typ, upstream=upstream, endpoint=gives)
+                else:
+                    needed.append((item.name, need.param.type, need.task))
+        if needed:
+            yield MissingInput(route=endpoint.route, endpoint=endpoint.source, needed=tuple(needed), gives=gives)
+
+    def _closed(self) -> Iterator[PlanError]:
+        """Yield what the endpoint has but must not hand on: it is closed when the run begins."""
+        for item in self.plan.inputs:
+            reason = self.endpoint.closed.get(item.name)
+            # The return value may bear the name of what it was made from.
+            if reason is not None and item.required and item.name not in self.endpoint.gives:
+                for need in item.needs:
+                    source = self.endpoint.source
+                    yield ClosedInput(endpoint=source, param=item.name, reason=reason, task=need.task)
+
+    def _ambiguous(self) -> Iterator[PlanError]:
+        """Yield the parameters that a task upstream and the endpoint would both fill."""
+        for spec, fill in self.plan.taken():
+            name = fill.param.name
+            if name in self.endpoint.gives:
+                producers = (self.plan.nodes[fill.slot].spec.source,)
+                source = self.endpoint.source
+                yield AmbiguousProducer(task=spec.source, param=name, producers=producers, endpoint=source)
+
+    def _mismatched(self) -> Iterator[PlanError]:
+        """Yield the inputs whose type is certainly not the one that a task takes."""
+        endpoint = self.endpoint
+        for item in self.plan.inputs:
+            if item.name not in endpoint.gives:
+                continue
+            returned = item.name == endpoint.returns
+            given = _without_responses(endpoint.gives[item.name]) if returned else endpoint.gives[item.name]
+            for need in item.needs:
+                if compatible(given, need.param.type) is False:
+                    yield TypeMismatch(
+                        param=item.name,
+                        producer=endpoint.source,
+                        returns=given,
+                        consumer=need.task,
+                        takes=need.param.type,
+                        via="endpoint" if returned else "input",
+                    )
+
+
+def _without_responses(annotation: object) -> object:
+    """Return what an endpoint returns unless it returns a response: an error, say, with which nothing starts."""
+    if get_origin(annotation) not in {Union, UnionType}:
+        return annotation
+    values = [member for member in get_args(annotation) if not is_injected(member, (), None)]
+    return Union[tuple(values)] if values else annotation  # noqa: UP007 - made of as many members as there are
+
+
+@record(eq=False)
+class TemplateCheck:
+    """The check of the names that the templates of a chain use (`key=`, `tags=`)."""
+
+    chain: str
+    options: ChainOptions
+    """Its options."""
+    source: Source
+    """Where the chain is made."""
+
+    def problems(self, plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
+        """Yield the names that the inputs of *plan* do not have, nor what *endpoint* has."""
+        known = set(plan.input_names)
+        if endpoint is not None:
+            known |= {*endpoint.gives, *endpoint.closed}
+        for option, name in self.options.fields():
+            if name not in known:
+                near = closest(name, sorted(known))
+                place = (self.source if endpoint is None else endpoint.source).at
+                yield PlanError(
+                    what=f"Chain {self.chain!r} uses {name!r} in {option}, but it has no such input.",
+                    rows=(("declared at", place), ("inputs", ", ".join(sorted(known)) or "none")),
+                    fixes=(f"write {{{near}}}" if near else f"add a parameter to the endpoint: {name}: ...",),
+                )

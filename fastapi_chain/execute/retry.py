@@ -1,0 +1,90 @@
+"""Declared retries -> tenacity.
+
+tenacity's objects decide (`stop`, `wait`, `retry`, asked with a `RetryCallState`), the executor drives. They are asked
+only after a failure: an attempt that succeeds never meets them.
+"""
+
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Final, Protocol, TypeVar, cast
+
+import tenacity
+
+from fastapi_chain.errors import OutputValidationError, RetryAfter, Skip
+from fastapi_chain.spec import TaskSpec
+
+_NEVER: Final = (OutputValidationError, Skip)
+"""What no retry can mend: the same value would be wrong again, and a skip is no failure."""
+
+
+T = TypeVar("T")
+
+
+class Policy(Protocol):
+    """The part of a tenacity policy that decides; that of an `AsyncRetrying` may be `async`."""
+
+    stop: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
+    wait: Callable[[tenacity.RetryCallState], float | Awaitable[float]]
+    retry: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
+
+
+class _Declared:
+    """The policy of `retries`, `backoff`, `retry_on` and `give_up_on`."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        backoff = spec.backoff
+        self.stop = tenacity.stop_after_attempt(spec.retries + 1)
+        kind = tenacity.wait_random_exponential if backoff.jitter else tenacity.wait_exponential
+        self.wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
+        self.retry = tenacity.retry_if_exception(
+            lambda error: isinstance(error, spec.retry_on) and not isinstance(error, spec.give_up_on)
+        )
+
+
+class RetryPolicy:
+    """Says whether, and when, a failed task is tried again."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        """Take the policy that *spec* declares or was given."""
+        own = spec.policy
+        self._policy = cast("Policy", own) if own is not None else cast("Policy", _Declared(spec))
+        self._fn = spec.fn
+        self._give_up_on = spec.give_up_on
+
+    async def delay(self, attempt: int, error: BaseException, seconds: float) -> float | None:
+        """Return the seconds to wait before the next attempt; None: there is none.
+
+        It never waits for anything, unless a policy of the user's own does.
+
+        Args:
+            attempt: The number of the attempt that failed, from 1.
+            error: What it raised.
+            seconds: How long ago the first attempt began.
+
+        Raises:
+            Exception: Whatever the user's own policy raises.
+        """
+        if not isinstance(error, Exception) or isinstance(error, (*_NEVER, *self._give_up_on)):
+            return None
+        state = tenacity.RetryCallState(cast("tenacity.BaseRetrying", self._policy), self._fn, (), {})
+        state.attempt_number = attempt
+        state.set_exception((type(error), error, error.__traceback__))
+        # tenacity stamps the outcome with its own clock; what counts here is the time since the first attempt.
+        state.outcome_timestamp = state.start_time + seconds
+        if isinstance(error, RetryAfter):
+            state.upcoming_sleep = error.seconds
+        elif await _said(self._policy.retry(state)):
+            state.upcoming_sleep = await _said(self._policy.wait(state))
+        else:
+            return None
+        return None if await _said(self._policy.stop(state)) else float(state.upcoming_sleep)
+
+
+async def _said(answer: T | Awaitable[T]) -> T:
+    """Return *answer*, awaited if need be."""
+    return await answer if isawaitable(answer) else answer
+
+
+def policy_of(spec: TaskSpec) -> RetryPolicy | None:
+    """Return what decides about retries of *spec*; None if nothing can make it try again."""
+    return None if spec.policy is None and spec.retries == 0 else RetryPolicy(spec)
