@@ -7,12 +7,11 @@ from fastapi import FastAPI
 from fastapi_chain import chain, current_task, install, task
 from fastapi_chain.events import Event, RunFinished, TaskFailed, TaskRetrying
 from fastapi_chain.observe.otel import OpenTelemetry
+from fastapi_chain.observe.tasklog import TaskFields
 
 app = FastAPI()
 
 # --8<-- [start:fields]
-from fastapi_chain.observe.tasklog import TaskFields
-
 handler = logging.StreamHandler()
 handler.addFilter(TaskFields())
 handler.setFormatter(logging.Formatter("%(levelname)s %(message)s [chain=%(chain)s task=%(task)s attempt=%(attempt)s]"))

@@ -1,0 +1,124 @@
+"""What pages show in a console: it is typed in, and what is printed is what the page says."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastapi_chain.testing import chain_client
+from tests.docs.pages import ALL_COMMANDS, EXAMPLES, PAGES, Command, blocks, commands, fits, load, title
+
+KNOWN = {"cd", "curl", "fastapi", "fastapi-chain", "git", "granian", "gunicorn", "hypercorn", "kill", "make", "pip"}
+KNOWN |= {"psql", "pytest", "python", "sqlite3", "uvicorn"}
+
+PLACEHOLDER = "6f2c…"
+"""What stands for the id of the run that the page has just started."""
+
+CLI = Path(sys.executable).with_name("fastapi-chain")
+
+
+def app_of(page: Path) -> str | None:
+    """Return the example whose app the page talks to: the first that it includes."""
+    return next((name.removesuffix(".py") for block in blocks(page) for name in block.snippets), None)
+
+
+def requests(page: Path) -> list[Command]:
+    """Return what a page sends with curl."""
+    found = [command for block in blocks(page) if block.language == "console" for command in commands(block)]
+    return [command for command in found if command.words[0] == "curl"]
+
+
+def send(client: Any, words: list[str]) -> Any:
+    """Send what curl would be told to send."""
+    method, headers, body, url = "GET", {}, None, ""
+    options = iter(words[1:])
+    for word in options:
+        if word == "-X":
+            method = next(options)
+        elif word == "-H":
+            name, _, value = next(options).partition(":")
+            headers[name] = value.strip()
+        elif word == "-d":
+            body = next(options)
+        elif word == "-u":
+            headers["authorization"] = f"Basic {__import__('base64').b64encode(next(options).encode()).decode()}"
+        elif word not in {"-i", "-N", "-s"}:
+            url = word
+    path = re.sub(r"^(https?://)?[\w.-]+(:\d+)?(?=/)", "", url)
+    return client.request(method, path, headers=headers, content=body)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if requests(page) and app_of(page)], ids=title)
+def test_curl(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request is answered as the page shows, and its chain prints what the page shows and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    example = load(str(app_of(page)))
+    with chain_client(example.app) as client:
+        run = PLACEHOLDER
+        for command in requests(page):
+            response = send(client, [word.replace(PLACEHOLDER, run) for word in command.words])
+            run = response.headers.get("x-chain-run", run)
+            printed = capsys.readouterr().out.splitlines()
+            head = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}"]
+            head += [f"{name}: {value}" for name, value in response.headers.items()]
+            said = [*(head if "-i" in command.words else ()), *response.text.splitlines(), *printed]
+            shown = [line.replace(PLACEHOLDER, f"{run[:4]}…") for line in command.printed]
+            missing = [line for line in shown if not any(fits(line, there) for there in said)]
+            assert missing == [], f"{command}: not printed, but\n" + "\n".join(said)
+            unsaid = [line for line in printed if not any(fits(line_, line) for line_ in shown)]
+            assert unsaid == [], f"{command}: printed, but not shown"
+
+
+def is_run(command: Command) -> bool:
+    """Whether a command of ours is run as it stands: it needs no server, and the page shows what it prints."""
+    return command.words[0] == "fastapi-chain" and bool(command.printed)
+
+
+@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if is_run(command)], ids=str)
+def test_fastapi_chain(command: Command) -> None:
+    """Our own command prints what the page shows; `…` stands for what is different each time."""
+    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    done = subprocess.run(
+        [CLI, *command.words[1:]],
+        cwd=EXAMPLES / folder_of(command),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = [line.rstrip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert len(printed) == len(command.printed), done.stdout + done.stderr
+    assert [f"{shown} | {line}" for shown, line in zip(command.printed, printed, strict=True) if not fits(shown, line)] == []
+
+
+def folder_of(command: Command) -> str:
+    """Return the folder of the app that a command is about."""
+    name = app_of(command.block.page)
+    return "" if name is None else str(Path(name.replace("/shop/", "/")).parent)
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS, ids=str)
+def test_options_exist(command: Command, helps: dict[str, str]) -> None:
+    """A command that a page shows is one that we know, and our own has the options that it is given."""
+    assert command.words[0] in KNOWN, f"{command}: is that a command?"
+    if command.words[0] != "fastapi-chain":
+        return
+    name = next((word for word in command.words[1:] if not word.startswith("-")), "")
+    known = helps[name]
+    for word in command.words[1:]:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known, f"{command}: no such option"
+
+
+@pytest.fixture(scope="session")
+def helps() -> dict[str, str]:
+    """What `--help` says of each command."""
+    names = ["", "check", "graph", "runs", "show", "retry", "cancel", "run", "worker", "typecheck"]
+    return {
+        name: subprocess.run([CLI, *filter(None, [name]), "--help"], capture_output=True, text=True, check=True).stdout
+        for name in names
+    }
