@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from fastapi_chain.testing import chain_client
 from tests.docs.pages import ALL_COMMANDS, EXAMPLES, PAGES, Command, blocks, commands, fits, load, title
 
 KNOWN = {"cd", "curl", "fastapi", "fastapi-chain", "git", "granian", "gunicorn", "hypercorn", "kill", "make", "pip"}
-KNOWN |= {"psql", "pytest", "python", "sqlite3", "uvicorn"}
+KNOWN |= {"cat", "psql", "pytest", "python", "sqlite3", "uvicorn"}
 
 PLACEHOLDER = "6f2c…"
 """What stands for the id of the run that the page has just started."""
@@ -45,11 +47,28 @@ def send(client: Any, words: list[str]) -> Any:
         elif word == "-d":
             body = next(options)
         elif word == "-u":
-            headers["authorization"] = f"Basic {__import__('base64').b64encode(next(options).encode()).decode()}"
+            headers["authorization"] = f"Basic {b64encode(next(options).encode()).decode()}"
         elif word not in {"-i", "-N", "-s"}:
             url = word
     path = re.sub(r"^(https?://)?[\w.-]+(:\d+)?(?=/)", "", url)
     return client.request(method, path, headers=headers, content=body)
+
+
+def answered(client: Any, words: list[str]) -> Any:
+    """Send a request; one for something that has not happened yet is repeated for a while, as a reader would."""
+    until = time.monotonic() + 20
+    while True:
+        response = send(client, words)
+        asked = response.request.method == "GET"
+        if not (asked and b'"done":false' in response.content) or time.monotonic() > until:
+            return response
+        time.sleep(0.1)
+
+
+def started(response: Any) -> str | None:
+    """Return the id of the run that an endpoint tells of in its answer."""
+    found = re.search(r'^\{"run":"(\w+)"\}$', response.text)
+    return found and found[1]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if requests(page) and app_of(page)], ids=title)
@@ -60,8 +79,8 @@ def test_curl(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, mo
     with chain_client(example.app) as client:
         run = PLACEHOLDER
         for command in requests(page):
-            response = send(client, [word.replace(PLACEHOLDER, run) for word in command.words])
-            run = response.headers.get("x-chain-run", run)
+            response = answered(client, [word.replace(PLACEHOLDER, run) for word in command.words])
+            run = response.headers.get("x-chain-run") or started(response) or run
             printed = capsys.readouterr().out.splitlines()
             head = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}"]
             head += [f"{name}: {value}" for name, value in response.headers.items()]

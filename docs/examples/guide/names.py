@@ -38,6 +38,19 @@ async def number_(of: Annotated[int, From(number)]) -> str:
 
 # --8<-- [end:same]
 
+
+# --8<-- [start:from]
+@task
+async def charge(cents: int) -> int:
+    return cents
+
+
+@task
+def receipt(amount: int = From(charge)) -> None: ...
+
+
+# --8<-- [end:from]
+
 # --8<-- [start:include]
 everything = Registry("everything")
 everything.include(billing)
