@@ -13,6 +13,9 @@ DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
 SKILL = ROOT / "fastapi_chain" / ".agents" / "skills" / "fastapi-chain" / "SKILL.md"
 
+ID = "6f2c…"
+"""What stands for the id of a run in a page."""
+
 PAGES = sorted([*DOCS.rglob("*.md"), DOCS / "llms.txt", ROOT / "README.md", ROOT / "CONTRIBUTING.md", SKILL])
 """Every page, README and what is written for agents too."""
 
@@ -94,8 +97,8 @@ ALL_COMMANDS = [command for block in ALL_BLOCKS if block.language == "console" f
 
 
 def fits(shown: str, printed: str) -> bool:
-    """Whether *shown*, a line of a page, is what was *printed*; `…` stands for anything."""
-    return re.fullmatch(".*".join(map(re.escape, shown.split("…"))), printed) is not None
+    """Whether *shown*, a line of a page, is what was *printed*; `…` stands for anything, and `6f2c…` for an id."""
+    return re.fullmatch(".*".join(map(re.escape, shown.replace(ID, "…").split("…"))), printed) is not None
 
 
 def load(name: str) -> ModuleType:
