@@ -133,6 +133,20 @@ def folder_of(command: Command) -> str:
     return "" if name is None else str(Path(name.replace("/shop/", "/")).parent)
 
 
+@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if command.words[0] == "pytest"], ids=str)
+def test_pytest(command: Command) -> None:
+    """The tests that a page shows pass, as a user would run them."""
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", "."]
+    done = subprocess.run(
+        [sys.executable, "-m", *command.words, *options],
+        cwd=EXAMPLES / folder_of(command),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert all(line in done.stdout for line in command.printed), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=str)
 def test_options_exist(command: Command, helps: dict[str, str]) -> None:
     """A command that a page shows is one that we know, and our own has the options that it is given."""

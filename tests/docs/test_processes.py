@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import DOCS, EXAMPLES, blocks, commands
+from tests.docs.pages import DOCS, EXAMPLES, blocks, commands, fits
 
 BIN = Path(sys.executable).parent
 HOST = "127.0.0.1"
@@ -38,7 +38,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(*command: str, **environment: str) -> "subprocess.Popen[str]":
         variables = {**os.environ, "PYTHONPATH": str(EXAMPLES / "guide"), "PYTHONUNBUFFERED": "1", **environment}
         process = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], cwd=tmp_path, env=variables, stdout=subprocess.PIPE, text=True
+            [str(BIN / command[0]), *command[1:]],
+            cwd=tmp_path,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         started.append(process)
         return process
@@ -105,3 +110,14 @@ def test_deploy(start: Start, port: int) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[0].splitlines()[-1] == "shipped"
     assert process.returncode in {0, -signal.SIGTERM}
+
+
+def test_observability(start: Start, port: int) -> None:
+    """What the log says of a task that fails twice is what the page shows, line by line."""
+    (server,) = typed_in("guide/observability.md", "uvicorn")
+    process = start(*server, "--port", str(port))
+    assert ask(port, "POST", "/mails?address=ann")[0] == 202
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=30)[1].splitlines()
+    (shown,) = [block.text for block in blocks(DOCS / "guide/observability.md") if block.title.startswith("on the")]
+    assert [line for line in shown.splitlines() if not any(fits(line, there) for there in printed)] == []
