@@ -27,7 +27,7 @@ PICTURES = {
 def draw(name: str) -> str:
     """Return the picture of an example as SVG, as `fastapi-chain graph` draws it."""
     folder, _, module = name.rpartition("/")
-    command = [FASTAPI_CHAIN, "graph", "--app", f"{module}.py", "--format", "svg"]
+    command = [str(FASTAPI_CHAIN), "graph", "--app", f"{module}.py", "--format", "svg"]
     return subprocess.run(command, cwd=EXAMPLES / folder, capture_output=True, text=True, check=True).stdout
 
 
