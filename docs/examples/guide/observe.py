@@ -32,6 +32,8 @@ def count(event: Event) -> None:
             ended[f"{event.chain} retried"] += 1
         case TaskFailed() if event.exception is not None:
             alarms.append(f"{event.task}: {event.error}")  # here: sentry_sdk.capture_exception(event.exception)
+        case _:
+            pass
 
 
 # --8<-- [end:sink]
