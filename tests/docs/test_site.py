@@ -155,9 +155,13 @@ def test_every_public_name_has_a_place(pages: dict[str, Page]) -> None:
     assert {name: there.count(name) for name in wanted if there.count(name) != 1} == {}
 
 
-def test_what_agents_read_is_at_the_root(site: Path) -> None:
-    """`/llms.txt` is served as it was written."""
-    assert (site / "llms.txt").read_bytes() == (DOCS / "llms.txt").read_bytes()
+def test_what_agents_read_is_at_the_root(site: Path, pages: dict[str, Page]) -> None:
+    """`/llms.txt` is served as it was written, and its links lead to pages."""
+    text = (site / "llms.txt").read_text()
+    assert text == (DOCS / "llms.txt").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert [link for link in links if f"/{link}" not in pages] == []
 
 
 def test_every_page_is_in_the_navigation(pages: dict[str, Page]) -> None:
