@@ -21,7 +21,7 @@ app.include_router(runtime.router(), prefix="/chains", dependencies=[Depends(cur
 # --8<-- [start:chain]
 @task
 async def cut(text: str, progress: Progress) -> list[str]:
-    words = []
+    words: list[str] = []
     for word in progress.track(text.split(), text="cutting"):
         words.append(word)
         await asyncio.sleep(0)

@@ -1,0 +1,85 @@
+"""Every block of code in every page: it is a file that is run, or it is run here."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.docs.pages import ALL_BLOCKS, ALL_COMMANDS, EXAMPLES, ROOT, SKILL, Block, Command, blocks
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+WRITTEN_OUT = {ROOT / "README.md": 1, SKILL: None}
+"""The pages that cannot include files: the first holds that many blocks of Python, the other any number."""
+
+PYTHON = [block for block in ALL_BLOCKS if block.language == "python"]
+
+
+@pytest.mark.parametrize("block", [block for block in PYTHON if block.page not in WRITTEN_OUT], ids=str)
+def test_python_is_included_from_a_file(block: Block) -> None:
+    """Code in a page is a file in docs/examples, or a part of one; only what is written for others is just parsed."""
+    if block.title.startswith("before, "):
+        ast.parse(block.text)
+        return
+    assert block.is_included, f"{block}: put it into docs/examples and include it"
+    assert all((EXAMPLES / snippet).exists() for snippet in block.snippets)
+
+
+def test_readme_shows_one_file() -> None:
+    """README's code is docs/examples/first_chain.py, word for word."""
+    (block,) = [block for block in PYTHON if block.page == ROOT / "README.md"]
+    assert block.text == (EXAMPLES / "first_chain.py").read_text()
+
+
+def test_the_skill_runs(tmp_path: Path) -> None:
+    """The code that agents are taught by is one program: each block goes on where the one before ended."""
+    source = "\n".join(block.text for block in blocks(SKILL) if block.language == "python")
+    (tmp_path / "skill.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "skill.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_example_is_shown_or_run() -> None:
+    """No file in docs/examples is forgotten: a page includes it, or it belongs to a package of which one does."""
+    shown = {snippet for block in ALL_BLOCKS for snippet in block.snippets}
+    folders = {str(Path(name).parent) for name in shown}
+    files = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
+    forgotten = {name for name in files - shown if not name.endswith("__init__.py")}
+    alone: set[str] = set()
+    assert {name for name in forgotten - alone if str(Path(name).parent) not in folders} == set()
+
+
+@pytest.mark.parametrize("block", [block for block in ALL_BLOCKS if block.language in {"toml", "yaml"}], ids=str)
+def test_data_is_well_formed(block: Block) -> None:
+    """What is to be put into a file of settings can be read."""
+    if block.language == "toml":
+        assert tomllib.loads(block.text)
+    else:
+        assert all(isinstance(document, dict) for document in yaml.safe_load_all(block.text))
+
+
+@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if "pip" in command.words], ids=str)
+def test_what_is_to_be_installed_exists(command: Command) -> None:
+    """Every extra that a page asks for is one of the package's."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    for word in command.words:
+        name, bracket, wanted = word.partition("[")
+        if name == "fastapi-chain" and bracket:
+            assert set(wanted.rstrip("]").split(",")) <= set(extras)
+
+
+@pytest.mark.parametrize("command", [command for command in ALL_COMMANDS if command.words[0] == "make"], ids=str)
+def test_make_knows_its_targets(command: Command) -> None:
+    """Every target that a page names is in the Makefile."""
+    targets = {line.partition(":")[0] for line in (ROOT / "Makefile").read_text().splitlines() if ": " in line}
+    assert {word for word in command.words[1:] if "=" not in word} <= targets
