@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from itertools import count
 from typing import Final, Generic, Literal, TypeVar
 from weakref import WeakSet
 
@@ -28,6 +29,8 @@ Flow_co = TypeVar("Flow_co", covariant=True)
 all_chains: "WeakSet[Chain]" = WeakSet()
 """Every chain there is: `install` looks here for those that should have been on an endpoint of its app."""
 
+_count = count()
+
 _ABOVE: Final = "put @chain(...) directly above the `def` of an endpoint, below @app.post(...)"
 
 
@@ -41,6 +44,8 @@ class Chain:
     def __init__(self, blueprint: Blueprint) -> None:
         """Be the chain of *blueprint*."""
         self._blueprint = blueprint
+        self.number: int = next(_count)
+        """How many chains were made before it."""
         # An endpoint refers to the blueprint of its chain: so the chain lives as long as the endpoint, named or not.
         blueprint.chain = self
         all_chains.add(self)
@@ -184,6 +189,14 @@ def _check_callable(endpoint: object, chain: Source) -> None:
     if not callable(endpoint):
         what = f"@chain got {endpoint!r}, which is no endpoint."
         raise DeclarationError(what=what, rows=(("declared at", chain.at),), fixes=(_ABOVE,))
+
+
+def chains_by_name() -> dict[str, Chain]:
+    """Return every chain there is by its name.
+
+    Of several of one name the last that was made: the others are left from a notebook's cell that was run again, say.
+    """
+    return {chain.name: chain for chain in sorted(all_chains, key=lambda chain: chain.number)}
 
 
 class FlowChain(Chain, Generic[Flow_co]):

@@ -15,7 +15,7 @@ from fastapi_chain._fastapi import ApiRoute, api_routes, wrap_app
 from fastapi_chain._places import Places
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import ThreadPool
-from fastapi_chain.chains import Chain, all_chains
+from fastapi_chain.chains import Chain, chains_by_name
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.engines.here import set_engine
 from fastapi_chain.engines.history import History
@@ -141,13 +141,14 @@ class Runtime:
     # --- its chains
 
     def plan(self, name: str) -> Plan | None:
-        """Return the plan of the chain called *name*: of one of this app's endpoints, else of any there is."""
-        found = [chain for chain in (*self.chains(), *all_chains) if chain.name == name]
-        return found[0].plan if found else None
+        """Return the plan of the chain called *name*: of one of this app's endpoints, else of the last of that name."""
+        known = chains_by_name() | {chain.name: chain for chain in self.chains()}
+        found = known.get(name)
+        return None if found is None else found.plan
 
     def crons(self) -> list[tuple[Plan, str]]:
         """Return the plans of all chains that start by themselves, each with the times at which."""
-        return [(chain.plan, chain.options.cron) for chain in all_chains if chain.options.cron is not None]
+        return [(chain.plan, chain.options.cron) for chain in chains_by_name().values() if chain.options.cron]
 
     def chains(self) -> list[Chain]:
         """Return the chains that are on an endpoint of the app, in the order of its routes."""

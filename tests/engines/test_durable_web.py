@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 
-from fastapi_chain import InvalidChain, Registry, chain, install
+from fastapi_chain import Chain, InvalidChain, Registry, chain, install
 from fastapi_chain.engines.durable.database import Database, workflows
 from fastapi_chain.engines.durable.names import HELD
+from fastapi_chain.web.runtime import runtime_of
 from tests.engines.durable_kit import Databases
 from tests.engines.kit import Log
 from tests.engines.zygote import wait_for
@@ -199,3 +200,32 @@ def test_workers_see_the_overrides_of_the_app(url: str):
     other.dependency_overrides[name] = lambda: "stand-in"
     with client_of(other, url):
         wait_for(lambda: seen == ["stand-in"], "the run")
+
+
+def test_of_several_chains_of_one_name_the_last_counts(url: str):
+    """A chain that was made again, in a notebook's cell, say, is found as it was made last, though the first still lives."""
+    seen = Log()
+
+    def made(text: str) -> Chain:
+        registry = Registry("r")
+
+        @registry.task
+        async def only() -> None:
+            seen(text)
+
+        return chain(registry, name="made again", cron="0 0 1 1 *")
+
+    chains = [made(text) for text in ("first", "second", "last")]
+    apps = [FastAPI(), FastAPI()]
+
+    @apps[0].post("/x")
+    async def x() -> str:
+        return (await chains[-1].start()).id
+
+    with client_of(apps[0], url, worker=False) as client:
+        assert client.post("/x").status_code == 200
+    with client_of(apps[1], url):
+        wait_for(lambda: seen == ["last"], "the run")
+    runtime = runtime_of(apps[1])
+    assert runtime is not None
+    assert [plan for plan, _ in runtime.crons() if plan.chain == "made again"] == [chains[-1].plan]
