@@ -16,7 +16,7 @@ help: ## List the commands
 demo: .venv/demo.stamp ## Send real orders through a demo app and watch its runs
 	@$(BIN)/python -m fastapi_chain.demo
 
-test: static ## All checks, and all tests on every supported FastAPI and Python
+test: static ## All checks, and all tests on every supported FastAPI, Python and mypy
 	@$(BIN)/python tools/jobs.py
 
 test-long: static ## The databases and random graphs on the other Pythons, too

@@ -8,72 +8,71 @@ The package reads from the bottom up:
     web, chains             the endpoint that starts a run, and everything over HTTP
     mypy_plugin, typecheck  the same checks before anything runs
 
-A module imports only from lower ones; `make check` holds it to that. What needs FastAPI is imported when it is first
-asked for, so that a worker, mypy and the command line start quickly.
+A module imports only from lower ones; `make check` holds it to that. A name is imported when it is first asked for: so
+`task` does not wait for FastAPI, and mypy, which loads only its plugin, for nothing.
 """
 
 from importlib import import_module
 from typing import Final
 
-from .context import Progress, TaskContext, current_task
-from .declare import Registry, default_registry, task
-from .errors import (
-    AmbiguousProducer,
-    BadOption,
-    CalledInsteadOfNamed,
-    ChainError,
-    ClosedInput,
-    CycleError,
-    DeadlineExceeded,
-    DeclarationError,
-    DecoratorOrder,
-    DuplicateChain,
-    DuplicateTask,
-    EngineError,
-    EngineNotInstalled,
-    EngineUnavailable,
-    GeneratorTask,
-    InvalidChain,
-    MethodTask,
-    MissingInput,
-    NothingToRetry,
-    NotUpstream,
-    OutputValidationError,
-    PlanError,
-    QueueFull,
-    RequestBoundDependency,
-    RetryAfter,
-    RunCancelled,
-    RunError,
-    RunFinished,
-    RunNotFinished,
-    RunNotFound,
-    Skip,
-    StreamingEndpoint,
-    TaskCancelled,
-    TaskFailed,
-    TaskSkipped,
-    TaskTimeout,
-    TypeMismatch,
-    UnknownInput,
-    UnknownParameter,
-    UnknownTask,
-    UnserializableOutput,
-)
-from .outcome import Failed, Outcome, Skipped, Succeeded
-from .run import Run
-from .spec import Backoff
-from .tasks import AnyTask, FanOut, From, Task
-
 __version__: Final = "0.1.0"
 
-_LAZY: Final = {
-    "Chain": "chains",
-    "Runtime": "web.runtime",
-    "chain": "chains",
-    "install": "web.runtime",
+_MODULES: Final = {
+    "chains": ("Chain", "chain"),
+    "context": ("Progress", "TaskContext", "current_task"),
+    "declare": ("Registry", "default_registry", "task"),
+    "errors": (
+        "AmbiguousProducer",
+        "BadOption",
+        "CalledInsteadOfNamed",
+        "ChainError",
+        "ClosedInput",
+        "CycleError",
+        "DeadlineExceeded",
+        "DeclarationError",
+        "DecoratorOrder",
+        "DuplicateChain",
+        "DuplicateTask",
+        "EngineError",
+        "EngineNotInstalled",
+        "EngineUnavailable",
+        "GeneratorTask",
+        "InvalidChain",
+        "MethodTask",
+        "MissingInput",
+        "NothingToRetry",
+        "NotUpstream",
+        "OutputValidationError",
+        "PlanError",
+        "QueueFull",
+        "RequestBoundDependency",
+        "RetryAfter",
+        "RunCancelled",
+        "RunError",
+        "RunFinished",
+        "RunNotFinished",
+        "RunNotFound",
+        "Skip",
+        "StreamingEndpoint",
+        "TaskCancelled",
+        "TaskFailed",
+        "TaskSkipped",
+        "TaskTimeout",
+        "TypeMismatch",
+        "UnknownInput",
+        "UnknownParameter",
+        "UnknownTask",
+        "UnserializableOutput",
+    ),
+    "outcome": ("Failed", "Outcome", "Skipped", "Succeeded"),
+    "run": ("Run",),
+    "spec": ("Backoff",),
+    "tasks": ("AnyTask", "FanOut", "From", "Task"),
+    "web.runtime": ("Runtime", "install"),
 }
-"""What needs FastAPI, and the module that has it; `__init__.pyi` declares the same for type checkers."""
+"""Which module has what; `__init__.pyi` declares the same for type checkers."""
+
+_LAZY: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "AmbiguousProducer",
@@ -141,7 +140,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import what needs FastAPI when it is first asked for (PEP 562)."""
+    """Import a name when it is first asked for (PEP 562)."""
     if name not in _LAZY:
         text = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(text)

@@ -1,4 +1,4 @@
-"""Run the tests on every supported FastAPI and Python, and hold the branch coverage of all jobs together to 100 %.
+"""Run the tests on every supported FastAPI, Python and mypy, and hold the branch coverage of all together to 100 %.
 
 `make test` runs this with the newest of everything in `.venv`. The other jobs get a venv each under `.cache/jobs`,
 which is made once, and again only when `pyproject.toml`, `constraints.txt` or the job itself has changed. A Python that
@@ -31,6 +31,12 @@ FASTAPI_TESTS = ("tests/web",)
 PYTHON_TESTS = ("tests/unit", "tests/engines", "tests/web")
 """The tests that look at Python: what runs on other versions of it."""
 
+MYPYS = ("1.11.2", "1.18.2")
+"""The versions of mypy for which the plugin is tested, beside the newest: the oldest that it supports is the first."""
+
+MYPY_TESTS = tuple(f"tests/mypy/test_{name}.py" for name in ("programs", "plugin", "incremental", "source"))
+"""The tests that run mypy."""
+
 WITHOUT_DATABASES = ("-k", "not postgresql and not sqlite and not durable")
 """How pytest leaves out what takes long and was seen on one Python: it runs on the others when `full` is asked for."""
 
@@ -54,6 +60,8 @@ class Job:
     """Whether constraints.txt holds for everything."""
     options: tuple[str, ...] = ()
     """What else pytest is given."""
+    mypy: str | None = None
+    """The version of mypy that the tests call, in a venv of its own; None for that of the venv they run in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +103,11 @@ def fastapi_jobs() -> list[Job]:
     ]
 
 
+def mypy_jobs() -> list[Job]:
+    """Return a job for each older mypy."""
+    return [Job(name=f"mypy-{version}", tests=MYPY_TESTS, mypy=version) for version in MYPYS]
+
+
 def python_jobs() -> tuple[list[Job], list[str]]:
     """Return a job for each other Python on this machine, and the versions that it does not have."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -125,6 +138,19 @@ def prepare(job: Job) -> str:
     """Return the interpreter to run *job* with, in a venv that is made if it is missing or out of date."""
     if job.requirements is None:
         return sys.executable
+    return venv(job, "--editable", f".[{EXTRAS}]" if job.pinned else ".", "--group", "test", *job.requirements)
+
+
+def surroundings(job: Job) -> dict[str, str]:
+    """Return the environment of *job*, which names the older mypy; pydantic's own plugin is beside it."""
+    names = {"COVERAGE_FILE": str(DATA_FILE)}
+    if job.mypy is not None:
+        names["FASTAPI_CHAIN_MYPY"] = venv(job, f"mypy=={job.mypy}", "pydantic")
+    return os.environ | names
+
+
+def venv(job: Job, *what: str) -> str:
+    """Return the interpreter of the venv of *job*, in which *what* is installed."""
     folder = CACHE / job.name
     python = str(folder / "bin" / "python")
     stamp = folder / "stamp"
@@ -136,7 +162,6 @@ def prepare(job: Job) -> str:
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(pins(job)))
     pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "--python", python]
-    what = ["--editable", f".[{EXTRAS}]" if job.pinned else ".", "--group", "test", *job.requirements]
     subprocess.run([*pip, "install", "--constraint", constraints, *what], check=True, cwd=ROOT)
     stamp.write_text(wanted)
     return python
@@ -145,7 +170,8 @@ def prepare(job: Job) -> str:
 def pins(job: Job) -> list[str]:
     """Return the lines of constraints.txt that hold for *job*."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [line for line in lines if job.pinned or line.partition("==")[0] not in NOT_PINNED]
+    free = {*(() if job.pinned else NOT_PINNED), *(() if job.mypy is None else ("mypy",))}
+    return [line for line in lines if line.partition("==")[0] not in free]
 
 
 def fingerprint(job: Job) -> str:
@@ -161,13 +187,13 @@ def run(job: Job) -> Result:
     if not tests:
         print(f"\n{job.name}: none of {', '.join(job.tests)} is there yet", flush=True)
         return Result(job=job.name)
-    python = prepare(job)
+    python, environment = prepare(job), surroundings(job)
     print(f"\n{job.name}: {' '.join(tests)}", flush=True)
     report = CACHE / f"{job.name}.xml"
     report.unlink(missing_ok=True)
     began = time.monotonic()
     command = [python, "-m", "coverage", "run", "-m", "pytest", "--quiet", f"--junitxml={report}", *job.options, *tests]
-    code = subprocess.run(command, cwd=ROOT, env=os.environ | {"COVERAGE_FILE": str(DATA_FILE)}, check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
     return summary(job, report, code, time.monotonic() - began)
 
 
@@ -213,6 +239,7 @@ def main(chosen: list[str]) -> int:
         Job(name="newest", tests=("tests", "fastapi_chain"), options=apart),
         Job(name="browser", tests=("tests/browser",)),
         *fastapi_jobs(),
+        *mypy_jobs(),
         *others,
     ]
     jobs = [job for job in jobs if not chosen or any(part in job.name for part in chosen)]

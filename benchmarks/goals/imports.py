@@ -15,7 +15,7 @@ MOST_ALONE: Final = 250.0
 MOST_BEYOND_FASTAPI: Final = 30.0
 """Milliseconds."""
 
-ALONE: Final = "import fastapi_chain"
+ALONE: Final = "from fastapi_chain import task"
 FASTAPI: Final = "import fastapi"
 BEYOND: Final = "import fastapi_chain; fastapi_chain.chain; fastapi_chain.install"
 

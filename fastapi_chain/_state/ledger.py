@@ -5,9 +5,11 @@ The arrays are what makes a run cheap: a task that succeeds at once costs one by
 """
 
 from functools import cached_property
+from traceback import TracebackException
 from typing import Any, Final
 
 from fastapi_chain._clock import utc
+from fastapi_chain.errors import TaskFailed
 from fastapi_chain.outcome import Attempt, AttemptState, ErrorInfo, TaskRecord, TaskState
 
 PENDING: Final = 0
@@ -39,6 +41,34 @@ def error_info(error: BaseException) -> ErrorInfo:
     except Exception:  # noqa: BLE001 - an exception of the user's own, whose `__str__` may fail as well
         text = "(its text cannot be made)"
     return ErrorInfo(type(error).__name__, text)
+
+
+RAISED_BY: Final = "raised by task "
+"""How the note begins that the last error of each attempt gets."""
+
+_LONGEST: Final = 8000
+"""As much of a traceback is kept, in characters; of a longer one, its end."""
+
+
+def traceback_of(error: BaseException) -> str | None:
+    """Return where *error* was raised and what caused it, as Python prints it, without the text of *error* itself."""
+    if isinstance(error, TaskFailed):
+        return error.traceback
+    told = TracebackException.from_exception(error)
+    part: TracebackException | None = told
+    while part is not None:
+        if part.__context__ is not None and _of_attempt(part.__context__):
+            part.__context__ = None
+        part = part.__cause__ or part.__context__
+    lines = list(told.format())
+    own = len(list(told.format_exception_only()))
+    return "".join(lines[:-own])[-_LONGEST:]
+
+
+def _of_attempt(told: TracebackException) -> bool:
+    """Whether *told* is what an earlier attempt raised: that is no part of this one."""
+    notes = told.__notes__
+    return isinstance(notes, list) and any(str(note).startswith(RAISED_BY) for note in notes)
 
 
 class Ledger:

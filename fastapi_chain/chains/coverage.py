@@ -106,8 +106,7 @@ class Coverage:
         for item in self.plan.inputs:
             if item.name not in endpoint.gives:
                 continue
-            returned = item.name == endpoint.returns
-            given = _without_responses(endpoint.gives[item.name]) if returned else endpoint.gives[item.name]
+            given = what_is_given(endpoint, item.name)
             for need in item.needs:
                 if compatible(given, need.param.type) is False:
                     yield TypeMismatch(
@@ -116,13 +115,18 @@ class Coverage:
                         returns=given,
                         consumer=need.task,
                         takes=need.param.type,
-                        via="endpoint" if returned else "input",
+                        via="endpoint" if item.name == endpoint.returns else "input",
                     )
 
 
-def _without_responses(annotation: object) -> object:
-    """Return what an endpoint returns unless it returns a response: an error, say, with which nothing starts."""
-    if get_origin(annotation) not in {Union, UnionType}:
+def what_is_given(endpoint: EndpointSpec, name: str) -> object:
+    """Return the type of an input that *endpoint* gives.
+
+    What it returns is that of a request with which something starts: where it returns a response, an error, say,
+    nothing does.
+    """
+    annotation = endpoint.gives[name]
+    if name != endpoint.returns or get_origin(annotation) not in {Union, UnionType}:
         return annotation
     values = [member for member in get_args(annotation) if not is_injected(member, (), None)]
     return Union[tuple(values)] if values else annotation  # noqa: UP007 - made of as many members as there are

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from fastapi_chain._state.ledger import RAISED_BY
 from fastapi_chain.spec import Source
 
 _PACKAGE: Final = str(Path(__file__).parent.parent)
@@ -18,8 +19,6 @@ _BEFORE: Final = 3
 _AFTER: Final = 1
 _LONGEST: Final = 8
 """How many errors are shown that are caused by each other."""
-_RAISED_BY: Final = "raised by task "
-"""How the note begins that the last error of each attempt gets."""
 _MEMBERS: Final = 20
 """How many members of an exception group are named."""
 
@@ -84,7 +83,7 @@ def failures(error: BaseException) -> list[Failure]:
 
 
 def _is_attempt(error: BaseException) -> bool:
-    return any(str(note).startswith(_RAISED_BY) for note in getattr(error, "__notes__", ()))
+    return any(str(note).startswith(RAISED_BY) for note in getattr(error, "__notes__", ()))
 
 
 def _failure(error: BaseException, link: str) -> Failure:

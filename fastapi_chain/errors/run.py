@@ -117,6 +117,8 @@ class TaskFailed(RunError):
     """How many attempts were made."""
     run: str
     """The id of the run."""
+    traceback: str | None = None
+    """Where it was raised, as Python prints it, if that was kept; without the exception's own text."""
     code: ClassVar[str] = "task-failed"
 
     def problem(self) -> str:

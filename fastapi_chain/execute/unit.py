@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Protocol
 
 from fastapi_chain._state import RunState
-from fastapi_chain._state.ledger import FAILED, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import FAILED, RAISED_BY, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
 from fastapi_chain._state.lingering import Effect
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import TaskTimeout
@@ -17,8 +17,6 @@ from .call import ITEM_SLOT, Slots
 from .gate import Gate
 from .retry import RetryPolicy
 from .validate import Check
-
-_RAISED_BY: Final = "raised by task "
 
 
 class Step:
@@ -228,10 +226,10 @@ class Unit:
 
     def note(self, error: BaseException) -> None:
         """Note on *error* who raised it, in place of an earlier note: some raise one and the same object for ever."""
-        note = f"{_RAISED_BY}{self.name!r}, attempt {self.attempt} of {self.max_attempts}, run {self.run.id[:8]}"
+        note = f"{RAISED_BY}{self.name!r}, attempt {self.attempt} of {self.max_attempts}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
         with suppress(Exception):
-            earlier = [text for text in getattr(error, "__notes__", ()) if not text.startswith(_RAISED_BY)]
+            earlier = [text for text in getattr(error, "__notes__", ()) if not text.startswith(RAISED_BY)]
             error.__notes__ = [*earlier, note]
 
 

@@ -117,7 +117,7 @@ class EndpointCheck:
                 yield param.name, Given(param.type, param.at, closed=self._closed(param))
         returned = self.view.awaited(self.function.signature.ret_type)
         if self.flow.returns and not is_request_bound(get_proper_type(returned)):
-            yield self.flow.returns, Given(returned, self.at, returned=True)
+            yield self.flow.returns, Given(_without_responses(returned), self.at, returned=True)
 
     def _templates(self, given: set[str]) -> None:
         """Report what a template names and the chain is not given."""
@@ -206,6 +206,16 @@ class EndpointCheck:
             )
 
         self.view.fits(given.type, need.type, mismatch, given.at)
+
+
+def _without_responses(typ: Type) -> Type:
+    """Return what an endpoint returns unless it returns a response: an error, say, with which nothing starts."""
+    proper = get_proper_type(typ)
+    if not isinstance(proper, UnionType):
+        return typ
+    members = flatten_nested_unions(proper.items)
+    values = [member for member in members if not is_request_bound(get_proper_type(member))]
+    return UnionType.make_union(values) if values else typ
 
 
 def _check_decorators(view: View, decorator: Decorator, chains: list[Expression]) -> None:

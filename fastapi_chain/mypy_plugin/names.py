@@ -4,8 +4,6 @@ from typing import Final
 
 from mypy.errorcodes import ErrorCode
 
-from fastapi_chain.spec import OutcomeKind
-
 CHAIN_FLOW: Final = ErrorCode("chain-flow", "Check the values that flow between tasks", "fastapi_chain")
 """The only code: a sub-code would make `warn_unused_ignores` ask for the narrower one.
 
@@ -29,12 +27,6 @@ FLOW_FAN_OUT: Final = "fastapi_chain.tasks.FlowFanOut"
 CHAIN_FUNCTION: Final = "fastapi_chain.chains.chain"
 CHAIN: Final = "fastapi_chain.chains.Chain"
 FLOW_CHAIN: Final = "fastapi_chain.chains.FlowChain"
-
-OUTCOMES: Final[dict[str, OutcomeKind]] = {
-    "fastapi_chain.outcome.Succeeded": "succeeded",
-    "fastapi_chain.outcome.Failed": "failed",
-    "fastapi_chain.outcome.Skipped": "skipped",
-}
 
 SPECIAL: Final = frozenset({
     "fastapi_chain.run.Run",

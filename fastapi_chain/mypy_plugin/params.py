@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from mypy.erasetype import erase_typevars
 from mypy.nodes import Argument, CallExpr, Context, Decorator, Expression, FuncDef, RefExpr, StrExpr, Var
@@ -14,8 +14,15 @@ from fastapi_chain.spec import SUCCEEDED_ONLY, OutcomeKind
 from .declared import default_reference, flow_named
 from .flow import Flow, flow_of
 from .metadata import Marks, Written
-from .names import MARKERS, OUTCOMES, REQUEST_BOUND, SPECIAL
+from .names import MARKERS, REQUEST_BOUND, SPECIAL
 from .view import View
+
+_OUTCOMES: Final[dict[str, OutcomeKind]] = {
+    "fastapi_chain.outcome.Succeeded": "succeeded",
+    "fastapi_chain.outcome.Failed": "failed",
+    "fastapi_chain.outcome.Skipped": "skipped",
+}
+"""The classes of outcomes, by their full names."""
 
 Filler = Literal["value", "reference", "injected", "run", "unknown"]
 """Who fills a parameter: a value by name; the task in `From`; FastAPI; the run itself; not to be seen."""
@@ -218,7 +225,7 @@ def tolerance(typ: Type) -> Tolerance:
     members = proper.items if isinstance(proper, UnionType) else [proper]
     kinds, value = set(), None
     for member in map(get_proper_type, members):
-        kind = OUTCOMES.get(member.type.fullname) if isinstance(member, Instance) else None
+        kind = _OUTCOMES.get(member.type.fullname) if isinstance(member, Instance) else None
         if kind is None:
             return Tolerance(typ, typ)
         kinds.add(kind)

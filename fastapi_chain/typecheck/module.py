@@ -6,6 +6,7 @@ from inspect import Parameter
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, get_origin
 
+from fastapi_chain.chains.coverage import what_is_given
 from fastapi_chain.errors import TypeMismatch
 from fastapi_chain.plan import Node, Plan, UndoNode
 from fastapi_chain.plan.compatible import strip
@@ -183,7 +184,7 @@ class CheckModule:
             for need in item.needs:
                 function = self._function(plan.nodes[need.below], need.task)
                 if function is not None:
-                    used[item.name] = type_source(endpoint.gives[item.name], self._names)
+                    used[item.name] = type_source(what_is_given(endpoint, item.name), self._names)
                     place = self._given(endpoint, need.param, need.task)
                     written, signature = function
                     given.setdefault(written, (signature, {}))[1][item.name] = Value(item.name, place)
@@ -204,7 +205,7 @@ class CheckModule:
         error = TypeMismatch(
             param=param.name,
             producer=endpoint.source,
-            returns=endpoint.gives[param.name],
+            returns=what_is_given(endpoint, param.name),
             consumer=task,
             takes=param.type,
             via="endpoint" if param.name == endpoint.returns else "input",

@@ -28,6 +28,13 @@ class ErrorModel(Model):
     """The task that failed."""
 
 
+class TaskErrorModel(ErrorModel):
+    """What went wrong in a task, and where."""
+
+    traceback: str | None = None
+    """Where it was raised, as Python prints it, without the exception's text; not in lists, nor of listed items."""
+
+
 class AttemptModel(Model):
     """One attempt of a task."""
 
@@ -79,7 +86,7 @@ class TaskModel(Model):
     """When the next attempt begins, while it is `retrying`."""
     progress: ProgressModel | None = None
     """How far it has come, as far as it says."""
-    error: ErrorModel | None = None
+    error: TaskErrorModel | None = None
     """What went wrong in the last attempt."""
     skip_reason: str | None = None
     """Why it was skipped: `upstream_failed: <task>`, `upstream_skipped: <task>`, `condition` or `skip: <text>`."""

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Final
 
 from fastapi_chain._state import RunState
-from fastapi_chain._state.ledger import FAILED, STATES, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import FAILED, STATES, SUCCEEDED, Ledger, error_info, traceback_of
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.outcome import Attempt, ErrorInfo, ProgressInfo, TaskRecord, TaskState
 from fastapi_chain.plan import Node
 
-from .models import AttemptModel, ErrorModel, ProgressModel, RunLinks, RunModel, TaskModel
+from .models import AttemptModel, ErrorModel, ProgressModel, RunLinks, RunModel, TaskErrorModel, TaskModel
 
 ITEMS: Final = 200
 """How many items of one fan-out are listed with their run; where there are more, one asks for the task."""
@@ -25,7 +25,7 @@ class Renderer:
     """Makes models of what engines know."""
 
     def __init__(self, *, expose_errors: bool) -> None:
-        """Show the classes and texts of errors, or not."""
+        """Show the classes, texts and tracebacks of errors, or not."""
         self._expose = expose_errors
 
     def run(self, run: KnownRun, base: str, *, items: bool = True) -> RunModel:
@@ -34,10 +34,11 @@ class Renderer:
         Args:
             run: The run.
             base: The path of the router, for its links.
-            items: Whether to list the items of fan-outs, if they are not too many.
+            items: Whether to list the items of fan-outs, if they are not too many, and to say where errors were raised.
         """
         inner = run.inner
-        tasks = [_Part(self, inner, node).model(ITEMS if items else 0) for node in inner.plan.nodes]
+        most = ITEMS if items else 0
+        tasks = [_Part(self, inner, node).model(most, traceback=items) for node in inner.plan.nodes]
         started, finished = run.started_at, run.finished_at
         return RunModel(
             id=run.id,
@@ -82,6 +83,11 @@ class Renderer:
             title="Error", detail=f"What went wrong is in the server's log, under run {run[:8]}.", task=task
         )
 
+    def task_error(self, error: ErrorInfo, run: str, task: str, exception: BaseException | None) -> TaskErrorModel:
+        """Return *error*, and where *exception* was raised if that is shown."""
+        where = traceback_of(exception) if exception is not None and self._expose else None
+        return TaskErrorModel(**self.error(error, run, task).model_dump(), traceback=where)
+
     def line(self, text: str) -> str:
         """Return what a task has logged; without the traceback that may follow where errors are not shown."""
         return text if self._expose else text.partition("\n")[0]
@@ -114,8 +120,11 @@ class _Part:
         """How many items it has."""
         return 0 if self._fan is None else len(self._fan.states)
 
-    def model(self, most: int | None) -> TaskModel:
-        """Return the task, with its items unless there are more than *most*; None: with all of them."""
+    def model(self, most: int | None, *, traceback: bool = True) -> TaskModel:
+        """Return the task, with its items unless there are more than *most*; None: with all of them.
+
+        *traceback*: whether to say where its error was raised.
+        """
         node, run = self._node, self._run
         names = run.plan.names
         record = run.ledger.record(
@@ -125,22 +134,25 @@ class _Part:
             max_attempts=node.max_attempts,
             optional=node.spec.optional,
         )
+        exception = run.ledger.errors[node.index] if traceback and record.state == "failed" else None
         if self._fan is None:
-            return self._model(record)
+            return self._model(record, exception)
         listed = most is None or self.size <= most
-        items = [self.item(k) for k in range(self.size)] if listed else None
-        return self._model(record, items, counted(self._fan.states))
+        items = [self.item(k, traceback=False) for k in range(self.size)] if listed else None
+        return self._model(record, exception, items, counted(self._fan.states))
 
-    def item(self, k: int) -> TaskModel:
-        """Return item number *k*."""
+    def item(self, k: int, *, traceback: bool = True) -> TaskModel:
+        """Return item number *k*; *traceback*: whether to say where its error was raised."""
         node, fan = self._node, self._fan
         assert fan is not None, "only a fan-out has items"
         name = f"{node.name}[{k}]"
-        return self._model(fan.record(k, name, max_attempts=node.max_attempts, optional=node.spec.optional))
+        record = fan.record(k, name, max_attempts=node.max_attempts, optional=node.spec.optional)
+        return self._model(record, fan.errors[k] if traceback and record.state == "failed" else None)
 
     def _model(
         self,
         record: TaskRecord,
+        exception: BaseException | None,
         items: list[TaskModel] | None = None,
         item_counts: Mapping[TaskState, int] | None = None,
     ) -> TaskModel:
@@ -156,7 +168,7 @@ class _Part:
             finished_at=record.finished_at,
             next_attempt_at=record.next_attempt_at,
             progress=progress_model(self._run.progress.get(record.name)),
-            error=None if error is None else self._renderer.error(error, self._run.id, record.name),
+            error=None if error is None else self._renderer.task_error(error, self._run.id, record.name, exception),
             skip_reason=record.skip_reason,
             cancel_reason=record.cancel_reason,
             undone=record.undone,

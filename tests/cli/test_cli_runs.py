@@ -203,6 +203,15 @@ def test_a_run(cli: Cli, server: Server) -> None:
     assert (document["id"], document["state"], document["done"]) == (run, "failed", True)
 
 
+def test_a_traceback(cli: Cli, server: Server) -> None:
+    """`--traceback` shows where a task of an app elsewhere failed, as far as that app shows its errors."""
+    run = server.run("bad")
+    shown = cli("show", run, "--url", f"{server.url}/chains")
+    whole = cli("show", run, "--url", f"{server.url}/chains", "--traceback")
+    line = '      raise PermissionError("declined")'
+    assert (line in shown.lines, line in whole.lines) == (False, True)
+
+
 def test_a_run_that_is_watched(cli: Cli, server: Server) -> None:
     """Where there is no terminal, a run that is watched is shown when it has finished; the exit code says how."""
     run = server.run("pen")

@@ -65,6 +65,8 @@ def test_a_database(cli: Cli) -> None:
     failed = cli.process("show", bad[:12], "--watch")
     assert failed.code == 1
     assert "  PermissionError: declined" in failed.lines
+    whole = cli.process("show", bad, "--traceback")
+    assert '      raise PermissionError("declined")' in whole.lines
     cli.write("mended", "")
     assert cli.process("retry", bad).out == f"checkout {bad[:12]} runs again, from failed\n"
     assert cli.process("show", bad, "--watch", "--json").json["state"] == "succeeded"

@@ -1,5 +1,8 @@
 """What the plugin says in full, and what it does in odd surroundings."""
 
+import os
+import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -278,6 +281,25 @@ def test_a_shadow_file_is_read_in_place_of_its_original(project, tools):
     assert project.mypy("app.py") == []
     shadow = [str(project.folder / "app.py"), str(project.folder / "unsaved.py")]
     assert [line for _, line, *_ in tools.errors(project.mypy(shadow[0], "--shadow-file", *shadow))] == [8]
+
+
+LOADED = """
+import sys
+from mypy import api
+print(api.run(sys.argv[1:]), sorted(name for name in sys.modules if name.partition(".")[0] == "fastapi_chain"))
+"""
+
+
+def test_a_run_that_checks_nothing_loads_nothing(project, tools):
+    """With everything in the cache neither the library nor a hook of the plugin is imported: that costs nothing."""
+    good = tools.dedented(WRONG).replace("find: str", "find: int")
+    project.write({"app.py": good, "loaded.py": LOADED})
+    assert project.mypy("app.py") == []
+    environment = {**os.environ, "MYPYPATH": str(tools.ROOT), "PYTHONPATH": str(tools.ROOT)}
+    command = [os.environ.get("FASTAPI_CHAIN_MYPY") or sys.executable, "loaded.py", *project.flags, "app.py"]
+    done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=True)
+    plugin = [f"fastapi_chain.mypy_plugin{part}" for part in ("", ".names", ".source")]
+    assert done.stdout == f"('', '', 0) {['fastapi_chain', *plugin]}\n"
 
 
 STUBS = {

@@ -2,7 +2,18 @@
 
 import pytest
 
-from fastapi_chain._state.ledger import CANCELLED, FAILED, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import (
+    CANCELLED,
+    FAILED,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    Ledger,
+    error_info,
+    traceback_of,
+)
+from fastapi_chain.errors import TaskFailed
 from fastapi_chain.outcome import ErrorInfo
 
 EPOCH = 1_000_000.0
@@ -98,3 +109,46 @@ def test_an_error_in_words():
     """Also one that has none."""
     assert error_info(ValueError("no")) == ErrorInfo("ValueError", "no")
     assert error_info(Mute()) == ErrorInfo("Mute", "(its text cannot be made)")
+
+
+def caught(cause, *, explicit):
+    """Return an error that was raised while *cause* was handled, or because of it."""
+    try:
+        try:
+            raise cause
+        except type(cause) as first:
+            if explicit:
+                raise OSError("down") from first
+            raise OSError("down")  # noqa: B904 - it is what is tested
+    except OSError as error:
+        return error
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_traceback_has_what_caused_the_error(explicit):
+    """It begins with the first error of all, and ends with the line that raised, without the text of the error."""
+    text = traceback_of(caught(ValueError("first"), explicit=explicit))
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert 0 < text.find("\nValueError: first\n") < text.find('    raise OSError("down")')
+    assert "OSError: down" not in text
+
+
+def test_an_earlier_attempt_is_no_part_of_a_traceback():
+    """What its retry was an answer to bears the note of that attempt, and is left out."""
+    earlier = ValueError("first")
+    earlier.add_note("raised by task 't', attempt 1 of 2, run 7f3a")
+    assert "ValueError" not in traceback_of(caught(earlier, explicit=False))
+
+
+def test_a_traceback_is_cut_at_its_beginning():
+    """Of a long one 8,000 characters are kept: its end, where the error was raised."""
+    text = traceback_of(caught(ValueError("x" * 9000), explicit=True))
+    assert len(text) == 8000
+    assert text.splitlines()[-1].strip().startswith('raise OSError("down")')
+
+
+def test_the_traceback_that_was_kept():
+    """What another process has met has the traceback that was stored with it, if there is one."""
+    error = TaskFailed(task="t", error=ErrorInfo("OSError", ""), attempts=1, run="7f3a", traceback="where\n")
+    assert traceback_of(error) == "where\n"
+    assert traceback_of(TaskFailed(task="t", error=ErrorInfo("OSError", ""), attempts=1, run="7f3a")) is None

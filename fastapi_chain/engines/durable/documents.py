@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, NotRequired, TypedDict
 
 from fastapi_chain._clock import utc
-from fastapi_chain._state.ledger import CANCELLED, FAILED, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import CANCELLED, FAILED, SKIPPED, STATES, SUCCEEDED, Ledger, error_info, traceback_of
 from fastapi_chain.errors import TaskFailed
 from fastapi_chain.outcome import Attempt, AttemptState, ErrorInfo, TaskState
 
@@ -46,6 +46,7 @@ class OutcomeDoc(TypedDict):
     undone: NotRequired[bool]
     undo: NotRequired[UndoDoc]
     earlier: NotRequired[int]
+    traceback: NotRequired[str]
 
 
 def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc:
@@ -63,6 +64,8 @@ def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc
         doc["root"] = ledger.roots[i]
     if i in ledger.earlier:
         doc["earlier"] = ledger.earlier[i]
+    if ledger.states[i] == FAILED and (where := traceback_of(ledger.errors[i])) is not None:
+        doc["traceback"] = where
     if value is not None:
         doc["value"] = value
     _dump_undo(ledger, i, doc)
@@ -110,7 +113,9 @@ def load_outcome(ledger: Ledger, i: int, doc: OutcomeDoc, *, name: str, run: str
     if state == FAILED:
         error = attempts[-1].error if attempts else None
         unknown = ErrorInfo("Exception", "")
-        ledger.errors[i] = TaskFailed(task=name, error=error or unknown, attempts=len(attempts), run=run)
+        ledger.errors[i] = TaskFailed(
+            task=name, error=error or unknown, attempts=len(attempts), run=run, traceback=doc.get("traceback")
+        )
 
 
 def load_loss(ledger: Ledger, i: int, error: BaseException) -> None:

@@ -82,7 +82,7 @@ def test_a_run_is_shown_as_the_contract_says(serving):
 
 
 def test_errors_are_shown_where_that_is_wanted(serving):
-    """With `expose_errors=True`, a run says which task failed, with the exception's class and text."""
+    """With `expose_errors=True`, a run says which task failed, with the exception's class, text and traceback."""
     app, _ = shop(expose_errors=True)
 
     @task
@@ -106,7 +106,13 @@ def test_errors_are_shown_where_that_is_wanted(serving):
             error = {"type": "about:blank", "title": "OSError", "detail": "down", "task": "save"}
             assert (run["state"], run["error"]) == ("failed", error)
             assert run["counts"] == {"succeeded": 1, "failed": 2}
-            assert run["tasks"][-1]["error"] == error
+            told = run["tasks"][-1]["error"]
+            where = told.pop("traceback")
+            assert told == error
+            assert where.startswith("Traceback (most recent call last):\n")
+            assert where.endswith('    raise OSError("down")\n')
+            (listed,) = (await client.get("/chains/runs")).json()["items"]
+            assert listed["tasks"][-1]["error"] == {**error, "traceback": None}
 
     asyncio.run(main())
 
