@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, ForwardRef, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 import typing_extensions
@@ -69,8 +69,29 @@ def underlying(fn: object) -> Callable[..., object]:
 
 
 def is_async(fn: Callable[..., object]) -> bool:
-    """Whether calling *fn* gives a coroutine."""
+    """Whether calling *fn* gives a coroutine, as it is or behind decorators: FastAPI looks there, too."""
+    return _gives_coroutine(fn) or any(map(iscoroutinefunction, map(underlying, (fn, getattr(fn, "__wrapped__", fn)))))
+
+
+def _gives_coroutine(fn: Callable[..., object]) -> bool:
+    """Whether *fn* itself says that calling it gives a coroutine."""
     return any(map(iscoroutinefunction, (fn, called(fn))))
+
+
+def awaitable(fn: Callable[..., object]) -> Callable[..., Awaitable[object]]:
+    """Return *fn*, for which `is_async` holds, such that whatever it gives can be awaited.
+
+    A `def` decorator around an `async def` function mostly hands its coroutine on; but it may have a value at hand.
+    """
+    code = getattr(fn, "__code__", None)
+    if (code is not None and code.co_flags & inspect.CO_COROUTINE) or _gives_coroutine(fn):
+        return fn  # type: ignore[return-value]  # it says so
+
+    async def settled(*args: object, **kwargs: object) -> object:
+        result = fn(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return settled
 
 
 def is_generator(fn: Callable[..., object], *, decorated: bool = True) -> bool:
