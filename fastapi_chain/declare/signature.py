@@ -79,12 +79,8 @@ def _gives_coroutine(fn: Callable[..., object]) -> bool:
 
 
 def awaitable(fn: Callable[..., object]) -> Callable[..., Awaitable[object]]:
-    """Return *fn*, for which `is_async` holds, such that whatever it gives can be awaited.
-
-    A `def` decorator around an `async def` function mostly hands its coroutine on; but it may have a value at hand.
-    """
-    code = getattr(fn, "__code__", None)
-    if (code is not None and code.co_flags & inspect.CO_COROUTINE) or _gives_coroutine(fn):
+    """Return *fn*, for which `is_async` holds, so that what it gives, if only a decorator's value, can be awaited."""
+    if _gives_coroutine(fn):
         return fn  # type: ignore[return-value]  # it says so
 
     async def settled(*args: object, **kwargs: object) -> object:
