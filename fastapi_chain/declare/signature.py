@@ -70,17 +70,12 @@ def underlying(fn: object) -> Callable[..., object]:
 
 def is_async(fn: Callable[..., object]) -> bool:
     """Whether calling *fn* gives a coroutine, as it is or behind decorators: FastAPI looks there, too."""
-    return _gives_coroutine(fn) or any(map(iscoroutinefunction, map(underlying, (fn, getattr(fn, "__wrapped__", fn)))))
-
-
-def _gives_coroutine(fn: Callable[..., object]) -> bool:
-    """Whether *fn* itself says that calling it gives a coroutine."""
-    return any(map(iscoroutinefunction, (fn, called(fn))))
+    return any(map(iscoroutinefunction, (fn, called(fn), underlying(fn), underlying(getattr(fn, "__wrapped__", fn)))))
 
 
 def awaitable(fn: Callable[..., object]) -> Callable[..., Awaitable[object]]:
     """Return *fn*, for which `is_async` holds, so that what it gives, if only a decorator's value, can be awaited."""
-    if _gives_coroutine(fn):
+    if any(map(iscoroutinefunction, (fn, called(fn)))):
         return fn  # type: ignore[return-value]  # it says so
 
     async def settled(*args: object, **kwargs: object) -> object:
