@@ -218,6 +218,7 @@ class PlanRun:
             asyncio.CancelledError: The task that waits here was cancelled.
         """
         schedule = Schedule(self._run)
+        self._run.leaving = False
         try:
             self._start(schedule.ready())
             while self._active or self._over:
@@ -228,6 +229,7 @@ class PlanRun:
                     if self._ended_well(task):
                         self._start(schedule.ended(i))
         except BaseException:
+            self._run.leaving = True
             self.stop()
             await self._rest()
             raise

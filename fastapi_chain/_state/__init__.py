@@ -88,6 +88,12 @@ class RunState(Telling):
     """Whether it is being undone: that is not cut short by what has ended the run."""
     cancelling: int = 0
     """How often the task that performs it had been cancelled before."""
+    leaving: bool = False
+    """Whether whoever performs it was cancelled, so that nothing more begins."""
+    main: "asyncio.Task[object] | None" = None
+    """The task that performs it, once tasks of the run have to share it with others (engines/line.py)."""
+    left_behind: int = 0
+    """How many cancellations of that task nobody has meant (engines/outside.py)."""
     _ledger: Ledger | None = None
 
     # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first
