@@ -17,6 +17,7 @@ from ._state import RunState
 from ._state.ledger import FAILED, PENDING, SKIPPED, SUCCEEDED
 from .events import TaskSkipped
 from .plan import Node
+from .plan.nodes import Fill
 from .spec import OutcomeKind
 
 RunTask = Callable[[int], Coroutine[object, object, None]]
@@ -123,9 +124,7 @@ def decide(run: RunState, node: Node) -> tuple[str, int] | None:
         if fill.kind != "task":
             continue
         taken.add(fill.slot)
-        kind = _KIND[run.ledger.states[fill.slot]]
-        itemless = fill.param.collects and kind == "failed" and fill.slot not in run.fans
-        if kind in fill.param.accepts and not itemless:
+        if fits(run, fill):
             continue
         if fill.param.has_default and _stands_in(run, fill.slot):
             continue
@@ -140,6 +139,14 @@ def decide(run: RunState, node: Node) -> tuple[str, int] | None:
     if blocked:
         return _because_of(run, blocked)
     return "condition", node.index
+
+
+def fits(run: RunState, fill: Fill) -> bool:
+    """Whether the task that *fill* names has ended in a way that the parameter takes."""
+    # For an undo, what was cancelled is as good as skipped.
+    kind = _KIND.get(run.ledger.states[fill.slot], "skipped")
+    itemless = fill.param.collects and kind == "failed" and not run.has_items(fill.slot)
+    return kind in fill.param.accepts and not itemless
 
 
 def _condition(run: RunState, node: Node, taken: set[int]) -> tuple[str, int] | None:
@@ -211,6 +218,7 @@ class PlanRun:
             asyncio.CancelledError: The task that waits here was cancelled.
         """
         schedule = Schedule(self._run)
+        self._run.leaving = False
         try:
             self._start(schedule.ready())
             while self._active or self._over:
@@ -221,6 +229,7 @@ class PlanRun:
                     if self._ended_well(task):
                         self._start(schedule.ended(i))
         except BaseException:
+            self._run.leaving = True
             self.stop()
             await self._rest()
             raise

@@ -19,7 +19,7 @@ from fastapi_chain.outcome import RunState as RunStateName
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run, RunBackend
 
-from .ledger import CANCELLED, FAILED, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
+from .ledger import CANCELLED, FAILED, PENDING, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
 from .lingering import Lingering
 from .telling import Telling
 
@@ -88,6 +88,12 @@ class RunState(Telling):
     """Whether it is being undone: that is not cut short by what has ended the run."""
     cancelling: int = 0
     """How often the task that performs it had been cancelled before."""
+    leaving: bool = False
+    """Whether whoever performs it was cancelled, so that nothing more begins."""
+    main: "asyncio.Task[object] | None" = None
+    """The task that performs it, once tasks of the run have to share it with others (engines/line.py)."""
+    left_behind: int = 0
+    """How many cancellations of that task nobody has meant (engines/outside.py)."""
     _ledger: Ledger | None = None
 
     # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first
@@ -226,9 +232,9 @@ class RunState(Telling):
         """Whether a failure of task *i* makes the run failed."""
         return not self.plan.nodes[i].spec.optional
 
-    def outcome(self, i: int) -> Succeeded[object] | Failed | Skipped:
-        """Return the outcome of task *i*, which has ended."""
-        return _outcome(self.ledger, i, self.plan.names[i], self.slots[i])
+    def outcome(self, i: int, value: object) -> Succeeded[object] | Failed | Skipped:
+        """Return the outcome of task *i*, which has ended, and has returned *value* if anything."""
+        return _outcome(self.ledger, i, self.plan.names[i], value)
 
     def value(self, name: str) -> object:
         """Return the output of the task called *name*, or raise why there is none.
@@ -267,6 +273,12 @@ class RunState(Telling):
         failed.__cause__ = error
         return failed
 
+    def has_items(self, i: int) -> bool:
+        """Whether fan-out *i* has come to its items, so that it is known what has become of each."""
+        fan = self.fans.get(i)
+        # What is pending is left from before a retry of the run.
+        return fan is not None and PENDING not in fan.states
+
     def outcomes(self, i: int) -> list[Succeeded[object] | Failed | Skipped]:
         """Return the outcome of every item of fan-out *i*, in order."""
         fan, values, name = self.fans[i], self.values[i], self.plan.names[i]
@@ -292,6 +304,5 @@ def _outcome(ledger: Ledger, i: int, name: str, value: object) -> Succeeded[obje
         # What another process has met is known in words only.
         kept = None if isinstance(error, TaskFailed) and error.error == last else error
         return Failed(name, last or error_info(error), len(ledger.past[i]), kept)
-    if state == SKIPPED:
-        return Skipped(ledger.reasons[i])
-    return Succeeded(value)
+    # One that was cancelled is asked for by undos alone. It has returned too late, or it never ran.
+    return Skipped(ledger.reasons[i]) if value is MISSING else Succeeded(value)

@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, ForwardRef, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 import typing_extensions
@@ -69,8 +69,20 @@ def underlying(fn: object) -> Callable[..., object]:
 
 
 def is_async(fn: Callable[..., object]) -> bool:
-    """Whether calling *fn* gives a coroutine."""
-    return any(map(iscoroutinefunction, (fn, called(fn))))
+    """Whether calling *fn* gives a coroutine, as it is or behind decorators: FastAPI looks there, too."""
+    return any(map(iscoroutinefunction, (fn, called(fn), underlying(fn), underlying(getattr(fn, "__wrapped__", fn)))))
+
+
+def awaitable(fn: Callable[..., object]) -> Callable[..., Awaitable[object]]:
+    """Return *fn*, for which `is_async` holds, so that what it gives, if only a decorator's value, can be awaited."""
+    if any(map(iscoroutinefunction, (fn, called(fn)))):
+        return fn  # type: ignore[return-value]  # it says so
+
+    async def settled(*args: object, **kwargs: object) -> object:
+        result = fn(*args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+
+    return settled
 
 
 def is_generator(fn: Callable[..., object], *, decorated: bool = True) -> bool:

@@ -32,6 +32,7 @@ from fastapi_chain.execute import ends_run, recover, sober
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
+from .outside import FORGETFUL, watched
 from .threads import Threads
 from .workers import NOTHING, Worker
 
@@ -85,15 +86,25 @@ class Line:
         run = self.run
         token = running.set(self)
         main = self.main = asyncio.current_task(self.loop)
-        if main is not None and main.cancelling():
+        if main is not None and main.cancelling() != run.cancelling:
             run.cancelling = main.cancelling()
         outside: BaseException | None = None
         try:
             fresh = self.program.line and not run.followed and run.spotless
-            i = await self._straight() if fresh else self.route(self._count())
+            if not fresh:
+                i = self.route(self._count())
+            elif FORGETFUL:
+                # As long as nothing suspends, there is nothing to watch.
+                straight = self._straight()
+                try:
+                    i = await watched(run, straight, straight.send(None))
+                except StopIteration as done:
+                    i = done.value
+            else:
+                i = await self._straight()
             if i >= 0:
                 self.busy = True
-                await self.worker.work(i)
+                await (watched(run, self.worker.work(i)) if FORGETFUL else self.worker.work(i))
                 self.busy = False
             if self.schedule is not None:
                 await self._join()
@@ -149,6 +160,7 @@ class Line:
         if self.schedule is not None:
             return []
         run.settle()
+        run.main, run.left_behind = self.main, 0
         self.worker = Worker(self)
         self.workers = set()
         if run.pos >= 0:

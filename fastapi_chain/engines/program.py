@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
+from fastapi_chain.declare.signature import awaitable
 from fastapi_chain.errors import TaskTimeout
 from fastapi_chain.execute.call import Call, Slots, make_call, make_injected_call
 from fastapi_chain.execute.gate import Gate, gate_of
@@ -105,9 +106,10 @@ class _Compiler:
         """Return what one attempt calls, and whether that belongs in a thread."""
         params: tuple[ParamSpec, ...] = tuple(fill.param for fill in fills if fill.kind == "injected")
         injection = compile_injection(params, task=spec.source, overrides=self._overrides)
+        fn = awaitable(spec.fn) if spec.is_async else spec.fn
         if injection is None:
-            return make_call(spec.fn, fills), not spec.is_async
-        call = make_injected_call(spec.fn, fills)
+            return make_call(fn, fills), not spec.is_async
+        call = make_injected_call(fn, fills)
         if spec.is_async:
             return injection.wrap_async(call, self._hop), False  # type: ignore[arg-type]  # an async function's call
         if injection.is_sync:

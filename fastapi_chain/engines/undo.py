@@ -5,14 +5,16 @@ The last one that took effect is undone first. Each undo has its own retries; on
 
 from collections.abc import Iterator
 
-from fastapi_chain._state import MISSING, RunState
-from fastapi_chain._state.ledger import FAILED, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state import RunState
+from fastapi_chain._state.ledger import FAILED, STATES, SUCCEEDED, Ledger, error_info
+from fastapi_chain._text import type_name
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import RunError
 from fastapi_chain.events import TaskEvent, TaskUndone
 from fastapi_chain.execute import Perform, execute
 from fastapi_chain.execute.call import ITEM_SLOT
 from fastapi_chain.execute.unit import Step, Unit
+from fastapi_chain.schedule import fits
 
 from .program import Program
 
@@ -64,18 +66,22 @@ async def undo(run: RunState, program: Program, hop: Hopper, perform: Perform = 
 
 
 def _lack(run: RunState, unit: Unit) -> RunError | None:
-    """Return what to say of an undo that cannot be called: it takes more than its task did, and that is not there."""
-    i, slots = unit.step.index, unit.slots()
-    node = run.plan.nodes[i]
-    for fill in () if node.undo is None else node.undo.fills:
-        sure = fill.kind != "task" or fill.param.wrapped or fill.param.has_default
-        if not sure and slots[fill.slot] is MISSING:
-            giver = run.plan.nodes[fill.slot].spec.source
-            return RunError(
-                what=f"Undo {unit.step.name!r} takes {fill.param.name!r}, but task {giver.name!r} has given nothing.",
-                rows=[(unit.step.name, unit.step.spec.source.at), (giver.name, giver.at)],
-                fixes=[f"give it a default: {fill.param.name}=None"],
-            )
+    """Return what to say of an undo that cannot be called: it takes more than its task did, and that did not come."""
+    step, undo = unit.step, run.plan.nodes[unit.step.index].undo
+    for fill in () if undo is None else undo.fills:
+        if fill.kind != "task" or fill.slot == step.index or fill.param.has_default or fits(run, fill):
+            continue
+        giver, state = run.plan.nodes[fill.slot].spec.source, STATES[run.ledger.states[fill.slot]]
+        became = state if state in {"succeeded", "failed"} else f"was {state}"
+        taken = f"{fill.param.name}: {type_name(fill.param.annotation)}".removesuffix(": ")
+        return RunError(
+            what=f"Undo {step.name!r} takes {fill.param.name!r}, but task {giver.name!r} {became}.",
+            rows=[(f"{step.name}({taken})", step.spec.source.at), (giver.name, giver.at)],
+            fixes=[
+                f"give it a default: {fill.param.name}=None",
+                f"take an Outcome[...]: {fill.param.name}: Outcome[...]",
+            ],
+        )
     return None
 
 

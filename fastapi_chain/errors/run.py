@@ -222,6 +222,8 @@ class OutputValidationError(RunError):
         self.value = short_repr(self.value)
 
     def problem(self) -> str:
+        if self.returned == "coroutine":
+            return f"Task {self.task.name!r} returned a coroutine that nobody has awaited."
         return f"Task {self.task.name!r} returned {self.returned}, but its annotation says {self.expected}."
 
     def evidence(self) -> Iterable[Row]:
@@ -232,6 +234,10 @@ class OutputValidationError(RunError):
         yield ("declared at", self.task.at)
 
     def remedies(self) -> Iterable[str]:
+        if self.returned == "coroutine":
+            yield f"await it: async def {self.task.name}(...)"
+            yield "if a decorator hides that it is `async def`: put @functools.wraps(fn) on what the decorator returns"
+            return
         yield f"return what the annotation says: {self.expected}"
         if self.returned == "None":
             yield f"correct the annotation: def {self.task.name}(...) -> {self.expected} | None"

@@ -134,14 +134,19 @@ async def sober(run: RunState) -> None:
     """Take back what the last attempt may have left on this asyncio task, or the next one would seem to be cancelled.
 
     Before Python 3.13 a `TaskGroup` whose child fails while it waits for the others forgets to take back its
-    cancellation.
+    cancellation. But in the task that performs the run, one that nobody has left behind was meant for the run, although
+    the user's code has swallowed it.
 
     Raises:
-        asyncio.CancelledError: There is a cancellation that has not been met yet.
+        asyncio.CancelledError: There is a cancellation that has not been met yet, or has been swallowed.
     """
     task = asyncio.current_task()
     while task is not None and task.cancelling() > run.cancelling:
         await asyncio.sleep(0)
+        shared = task is run.main
+        if run.leaving or (shared and task.cancelling() > run.cancelling + run.left_behind):
+            raise asyncio.CancelledError
+        run.left_behind -= shared
         task.uncancel()
 
 

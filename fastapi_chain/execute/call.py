@@ -122,13 +122,14 @@ _CLASSES: Final[Mapping[OutcomeKind, type]] = {"succeeded": Succeeded, "failed":
 def _outcomes(fill: Fill) -> Getter:
     place, param = fill.slot, fill.param
     if param.collects:
-        return lambda slots: _run(slots).outcomes(place)
+        stand_in = param.default
+        return lambda slots: _run(slots).outcomes(place) if _run(slots).has_items(place) else stand_in
     if not param.has_default:
-        return lambda slots: _run(slots).outcome(place)
+        return lambda slots: _run(slots).outcome(place, slots[place])
     default, wanted = param.default, tuple(_CLASSES[kind] for kind in param.accepts)
 
     def get(slots: Slots) -> object:
-        outcome = _run(slots).outcome(place)
+        outcome = _run(slots).outcome(place, slots[place])
         return outcome if isinstance(outcome, wanted) else default
 
     return get

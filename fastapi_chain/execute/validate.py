@@ -6,7 +6,7 @@ What is handed on is the very object that was returned; pydantic's result is thr
 import collections.abc
 import types
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from inspect import isclass
 from typing import Any, Final, Never, NoReturn, Union, get_origin
 
@@ -42,7 +42,7 @@ _LAZY: Final = (
 """What a look inside would use up."""
 
 
-_OPEN: Final = (EMPTY, Any, NoReturn, Never)
+_OPEN: Final = (EMPTY, Any, object, NoReturn, Never)
 """Annotations that say nothing about a value."""
 
 
@@ -77,7 +77,7 @@ def _kernel(schema: Any) -> str:  # noqa: ANN401 - pydantic's core schemas are o
 def check_of(returns: object, task: Source) -> Check:
     """Return what checks the output of *task*; pydantic's part is built when a value first needs it."""
     if returns in _OPEN or isinstance(returns, str):
-        return _anything
+        return partial(_anything_but_coroutines, task)
     validate: Callable[[object], object] | None = None
 
     def check(value: object) -> None:
@@ -89,16 +89,26 @@ def check_of(returns: object, task: Source) -> Check:
         except ValidationError as error:
             complaints = tuple(_complaint(item) for item in error.errors(include_url=False, include_input=False))
             # pydantic's own text would say it again, and keep the value alive.
-            raise OutputValidationError(task=task, value=value, expected=returns, complaints=complaints) from None
+            raise _wrong(task, value, returns, complaints) from None
         if result is not value and not _alike(value, result):
             # A string for a URL, say: pydantic takes it, and makes one of it.
-            raise OutputValidationError(task=task, value=value, expected=returns)
+            raise _wrong(task, value, returns)
 
     return check
 
 
-def _anything(value: object) -> None:
-    """Check nothing: there is no annotation to check against."""
+def _anything_but_coroutines(task: Source, value: object) -> None:
+    """Check what can be checked without an annotation: a coroutine is what nobody has awaited."""
+    if type(value) is types.CoroutineType:
+        raise _wrong(task, value, EMPTY)
+
+
+def _wrong(task: Source, value: object, expected: object, complaints: tuple[str, ...] = ()) -> OutputValidationError:
+    """Return the error of a *task* that has returned *value*."""
+    if type(value) is types.CoroutineType:
+        value.close()  # left open, it would only warn that nobody has awaited it
+        complaints = ()
+    return OutputValidationError(task=task, value=value, expected=expected, complaints=complaints)
 
 
 class _Wrong:

@@ -1,9 +1,9 @@
 """Values that go through the text which a durable engine stores."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
+from fastapi_chain.declare.signature import awaitable
 from fastapi_chain.engines.durable.schema import Schema
 from fastapi_chain.errors import InvalidChain, UnserializableOutput
 from fastapi_chain.execute.validate import check_of
@@ -39,7 +39,7 @@ def _stored(node: Node, schema: Schema) -> Node:
         return schema.load(node.index, schema.dump(node.index, value))
 
     async def on_loop(*args: object, **kwargs: object) -> object:
-        return back(await cast("Awaitable[object]", spec.fn(*args, **kwargs)))
+        return back(await awaitable(spec.fn)(*args, **kwargs))
 
     def in_thread(*args: object, **kwargs: object) -> object:
         return back(spec.fn(*args, **kwargs))

@@ -492,3 +492,33 @@ def test_a_long_row_of_threads_lets_others_in(memory: MemoryKit):
 
     memory.play_for_real(main, threads=1)
     assert seen.index("b") < 20
+
+
+def test_a_default_stands_in_for_items_that_did_not_come(engine: Kit):
+    """Also where there had been some before the run was retried."""
+    lists: list[list[int] | None] = [[1, 2], None]
+    none: list[Outcome[int]] = []
+
+    @task
+    async def numbers() -> list[int]:
+        made = lists.pop(0)
+        if made is None:
+            raise Skip("nothing")
+        return made
+
+    @task(each=numbers)
+    async def double(number: int) -> int:
+        return 2 * number
+
+    @task(after=[double])
+    async def outcomes(double: list[Outcome[int]] = none) -> list[int]:
+        return [outcome.value for outcome in double if isinstance(outcome, Succeeded)]
+
+    async def main():
+        run = await chain(outcomes).run()
+        first = run[outcomes]
+        await run.retry("start")
+        await run.wait()
+        return first, run[outcomes]
+
+    assert engine.play(main) == ([2, 4], [])

@@ -1,13 +1,16 @@
 """Output is checked once, where it is made."""
 
-from collections.abc import Iterator
-from typing import Annotated
+import asyncio
+import functools
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
 
 import pytest
+from fastapi import Depends
 from pydantic import BaseModel, Field
 
 from fastapi_chain import OutputValidationError, TaskFailed, chain, task
-from tests.engines.kit import Kit, Log
+from tests.engines.kit import Kit, Log, MemoryKit, states
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -155,3 +158,109 @@ def test_values_are_asked_for_by_task_or_name(engine: Kit):
 
     engine.play(main)
     assert issubclass(TaskFailed, RuntimeError)
+
+
+def through(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate *fn*, which may be `async`, with a `def` that hands on what it gives."""
+
+    @functools.wraps(fn)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return fn(*args, **kwargs)
+
+    return inner
+
+
+@pytest.mark.parametrize("injected", [False, True])
+def test_a_def_decorator_around_an_async_task(engine: Kit, *, injected: bool):
+    """Its coroutine is awaited on the loop, as FastAPI awaits that of an endpoint; an undo may be decorated, too."""
+    seen = Log()
+
+    async def dep() -> int:
+        return 1
+
+    async def take_back(charge: int) -> None:
+        await asyncio.sleep(1)
+        seen(f"undo {charge}")
+
+    if injected:
+
+        @task(undo=through(take_back))
+        @through
+        async def charge(one: Annotated[int, Depends(dep)]) -> int:
+            await asyncio.sleep(1)
+            return one
+
+    else:
+
+        @task(undo=through(take_back))
+        @through
+        async def charge() -> int:
+            await asyncio.sleep(1)
+            return 1
+
+    @task(after=[charge])
+    @through
+    async def receipt(charge: int) -> None:
+        seen(charge)
+        raise ValueError
+
+    async def main():
+        return await chain(receipt).run()
+
+    run = engine.play(main)
+    assert (run[charge], seen) == (1, [1, "undo 1"])
+
+
+def test_a_decorator_that_has_the_value_at_hand(memory: MemoryKit):
+    """What a `def` decorator gives may be no coroutine at all."""
+
+    async def call() -> int:
+        return 1
+
+    @functools.wraps(call)
+    def cached() -> int:
+        return 2
+
+    async def main():
+        return await chain(task(cached)).run()
+
+    assert memory.play(main).outputs == {"call": 2}
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+def test_a_coroutine_is_never_handed_on(memory: MemoryKit, *, annotated: bool):
+    """Where nothing says that there is an `async def` behind, the task fails, and the coroutine is closed."""
+
+    async def call() -> int:
+        return 1
+
+    if annotated:
+
+        @task
+        def hidden() -> int:
+            return call()  # type: ignore[return-value]
+
+    else:
+
+        @task
+        def hidden():  # type: ignore[no-untyped-def]
+            return call()
+
+    @task(after=[hidden])
+    async def after(hidden: int) -> None: ...
+
+    async def main():
+        return await chain(after).run()
+
+    run = memory.play(main)
+    assert states(run) == {"hidden": "failed", "after": "skipped upstream_failed: hidden"}
+    returned, *rest = str(run.errors["hidden"]).splitlines()[1:]
+    assert str(run.errors["hidden"]).startswith("Task 'hidden' returned a coroutine that nobody has awaited.\n")
+    assert returned.startswith("    returned      <coroutine object")
+    assert rest == [
+        f"    declared at   {hidden.spec.source.at}",
+        "Fix, one of:",
+        "  - await it: async def hidden(...)",
+        "  - if a decorator hides that it is `async def`: put @functools.wraps(fn) on what the decorator returns",
+        "See errors#output-validation",
+    ]

@@ -343,9 +343,7 @@ def test_an_undo_that_lacks_a_value_is_not_called(engine: Kit):
 
     run, told = engine.play(main)
     assert (seen, run.tasks["one"].undone, run.tasks["two"].undone) == ([3], False, True)
-    assert str(told["one"].message).partition("\n")[0] == (
-        "Undo 'take_back' takes 'far', but task 'far' has given nothing."
-    )
+    assert str(told["one"].message).partition("\n")[0] == ("Undo 'take_back' takes 'far', but task 'far' failed.")
 
 
 def test_cancelling_whoever_waits_does_not_cut_undo_short(memory: MemoryKit):

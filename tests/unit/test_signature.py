@@ -111,6 +111,13 @@ def decorated(fn: Callable[..., object]) -> Callable[..., object]:
     return inner
 
 
+class Decorated:
+    def __init__(self, fn: Callable[..., object]) -> None:
+        functools.update_wrapper(self, fn)
+
+    def __call__(self, *args: object, **kwargs: object) -> object: ...
+
+
 @pytest.mark.parametrize(
     ("fn", "names"),
     [
@@ -148,9 +155,12 @@ def test_open_parameters(fn, names):
         (Shop.__dict__["static"], True),  # the staticmethod object itself, as `@task` above `@staticmethod` gets it
         (Shop(), False),
         (AsyncShop(), True),
+        # What a `def` decorator hands on is what it wraps, as FastAPI has it; a class may be a decorator as well.
+        (decorated(coroutine), True),
+        (decorated(plain), False),
+        (Decorated(coroutine), True),
+        (Decorated(plain), False),
         (functools.partial(AsyncShop(), 1), True),
-        # A sync decorator may do anything with the coroutine: what it says of itself counts.
-        (decorated(coroutine), False),
         # A mock is marked as `async`.
         (AsyncMock(), True),
         (len, False),
