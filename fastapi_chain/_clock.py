@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Timer(Protocol):
@@ -42,18 +42,14 @@ class Clock:
 
 
 REAL = Clock()
-_clock: ContextVar[Clock] = ContextVar("fastapi_chain_clock", default=REAL)
-
-
-def current_clock() -> Clock:
-    """Return the clock that holds here."""
-    return _clock.get()
+current_clock: Final[ContextVar[Clock]] = ContextVar("fastapi_chain_clock", default=REAL)
+"""The clock that holds here."""
 
 
 def use_clock(clock: Clock) -> Callable[[], None]:
     """Put *clock* in place for this context; the result puts the old one back."""
-    token = _clock.set(clock)
-    return lambda: _clock.reset(token)
+    token = current_clock.set(clock)
+    return lambda: current_clock.reset(token)
 
 
 def utc(seconds: float) -> datetime:

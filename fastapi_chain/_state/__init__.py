@@ -17,14 +17,12 @@ from fastapi_chain.events import TaskCancelled as TaskWasCancelled
 from fastapi_chain.outcome import Failed, Skipped, Succeeded, TaskRecord
 from fastapi_chain.outcome import RunState as RunStateName
 from fastapi_chain.plan import Plan
+from fastapi_chain.plan.nodes import MISSING
 from fastapi_chain.run import Run, RunBackend
 
 from .ledger import CANCELLED, FAILED, PENDING, RUNNING, SKIPPED, STATES, SUCCEEDED, Ledger, error_info
 from .lingering import Lingering
 from .telling import Telling
-
-MISSING: Final = object()
-"""The value of a task that has none."""
 
 OFF_LINE: Final = -1
 """`RunState.pos` of a run that is not on the fast path: the ledger says it all."""
@@ -94,6 +92,8 @@ class RunState(Telling):
     """The task that performs it, once tasks of the run have to share it with others (engines/line.py)."""
     left_behind: int = 0
     """How many cancellations of that task nobody has meant (engines/outside.py)."""
+    spotless: bool = True
+    """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
     _ledger: Ledger | None = None
 
     # To look into `__dict__`, as `cached_property` does, makes an object slower for good: none of that before the first
@@ -101,15 +101,16 @@ class RunState(Telling):
 
     def __init__(self, plan: Plan, values: Mapping[str, object], sinks: tuple[Sink, ...] = ()) -> None:
         """Prepare a run of *plan* with the inputs *values*, which have been checked to be complete."""
-        self.clock = current_clock()
+        clock = self.clock = current_clock.get()
         self.plan = plan
-        self.created = self.clock.monotonic()
-        size = len(plan.nodes)
-        self.ended = [0.0] * size
-        # The last slot is the run itself: what a task takes from its surroundings, it finds there. The one before is
-        # for the item of a fan-out, whose calls get a copy of the slots each.
-        given = map(values.get, plan.input_names, plan.defaults)
-        self.slots: list[object] = [*[MISSING] * size, *given, MISSING, None]
+        self.created = clock.monotonic()
+        blank = plan.blank
+        self.ended = blank.ended.copy()
+        self.slots = blank.filled(values)
+        # Read often: quicker here than on the class.
+        self.followed = False
+        self.spotless = True
+        self.cancel_reason = None
         if sinks:
             self.sinks = sinks
             self.followed = True
@@ -120,12 +121,8 @@ class RunState(Telling):
         """What has become of the tasks. There is none as long as all is well on the straight line: see `settle`."""
         if self._ledger is None:
             self._ledger = Ledger(self.ended, self.epoch)
+            self.spotless = False
         return self._ledger
-
-    @property
-    def spotless(self) -> bool:
-        """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
-        return self._ledger is None
 
     @cached_property
     def fans(self) -> dict[int, Ledger]:
@@ -149,8 +146,8 @@ class RunState(Telling):
 
     def fill(self, values: Mapping[str, object]) -> None:
         """Give the inputs, where they were not known when the run was made."""
-        size = len(self.plan.nodes)
-        self.slots[size:-2] = map(values.get, self.plan.input_names, self.plan.defaults)
+        given = slice(len(self.plan.nodes), -2)
+        self.slots[given] = self.plan.blank.filled(values)[given]
 
     def open(self, backend: RunBackend) -> None:
         """Begin, on the running loop.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from fastapi_chain._drawing import GLYPHS
-from fastapi_chain._state import MISSING
 from fastapi_chain.outcome import Attempt, TaskRecord
+from fastapi_chain.plan.nodes import MISSING
 
 from .definition import Definition, Param, definition, params
 from .failure import Failure, failures

@@ -13,12 +13,12 @@ from functools import cached_property
 from typing import Final
 
 from fastapi_chain._clock import utc
-from fastapi_chain._state import MISSING
 from fastapi_chain._state.ledger import STATES, Ledger
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.outcome import RunState as RunStateName
 from fastapi_chain.outcome import TaskRecord, TaskState
 from fastapi_chain.plan import Node, Plan
+from fastapi_chain.plan.nodes import MISSING
 
 ORDER: Final[tuple[TaskState, ...]] = (
     "failed",

@@ -1,7 +1,8 @@
 """Retry in place: which tasks of a finished run become pending again."""
 
-from fastapi_chain._state import MISSING, RunState
+from fastapi_chain._state import RunState
 from fastapi_chain._state.ledger import CANCELLED, FAILED, SKIPPED, SUCCEEDED
+from fastapi_chain.plan.nodes import MISSING
 
 
 def reopen(run: RunState, from_: str) -> bool:

@@ -11,11 +11,12 @@ from typing import Final
 
 from anyio import CancelScope
 
-from fastapi_chain._state import MISSING, RunState
+from fastapi_chain._state import RunState
 from fastapi_chain._state.ledger import FAILED, PENDING, RETRYING, SUCCEEDED, Ledger
 from fastapi_chain._threads import Hopper
 from fastapi_chain.execute import Perform, execute
 from fastapi_chain.execute.unit import Step, Unit
+from fastapi_chain.plan.nodes import MISSING
 
 WINDOW: Final = 1000
 """How many items of one fan-out are under way at most; those that wait for a retry hold up nobody, and do not count."""

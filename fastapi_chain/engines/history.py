@@ -23,7 +23,7 @@ class History:
         self._limit = limit
         self._runs: dict[str, LiveRun] = {}
         self._finished: OrderedDict[str, LiveRun] = OrderedDict()
-        self._now = current_clock().monotonic
+        self._now = current_clock.get().monotonic
 
     @property
     def open(self) -> int:

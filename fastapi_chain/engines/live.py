@@ -94,7 +94,8 @@ class LiveRun:
         self.inner = inner
         self.request = request
         inner.heed = engine.heed
-        self._surround(request)
+        if request.app is not None or request.tags:
+            self._surround(request)
         if inner.followed:
             # The numbers of its events are given out from the first on.
             self.follow()
@@ -102,10 +103,9 @@ class LiveRun:
     def _surround(self, request: RunRequest) -> None:
         """Take down where the run comes from."""
         inner = self.inner
-        if request.app is not None or request.tags:
-            inner.app = request.app
-            inner.request_scope = request.request_scope
-            inner.tags = request.tags
+        inner.app = request.app
+        inner.request_scope = request.request_scope
+        inner.tags = request.tags
 
     def serve(self, request: RunRequest) -> None:
         """Be made from *request* instead of the one that took it first: that one may have come to nothing."""

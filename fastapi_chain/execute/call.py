@@ -8,10 +8,10 @@ from inspect import Parameter
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from fastapi_chain._state import MISSING, RunState
+from fastapi_chain._state import RunState
 from fastapi_chain.context import Progress, TaskContext, TaskLink, running
 from fastapi_chain.outcome import Failed, Skipped, Succeeded
-from fastapi_chain.plan.nodes import Fill
+from fastapi_chain.plan.nodes import MISSING, Fill
 from fastapi_chain.spec import OutcomeKind
 
 Slots: TypeAlias = list[object]

@@ -14,7 +14,7 @@ from fastapi_chain.errors import ChainError, InvalidChain
 from fastapi_chain.spec import TaskSpec
 
 from .graph import Collector
-from .nodes import Fill, InputSpec, Node, UndoNode
+from .nodes import MISSING, Fill, InputSpec, Node, UndoNode
 from .wiring import Wiring
 
 __all__ = ["Draft", "Node", "Plan", "UndoNode", "draft_plan", "make_plan"]
@@ -65,9 +65,9 @@ class Plan:
         return tuple(item.name for item in self.inputs)
 
     @cached_property
-    def defaults(self) -> tuple[object, ...]:
-        """Their defaults."""
-        return tuple(item.default for item in self.inputs)
+    def blank(self) -> "Blank":
+        """What each of its runs begins with."""
+        return Blank(self)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -95,6 +95,31 @@ class Plan:
 
 def _by_name(fill: Fill) -> bool:
     return fill.kind == "task" and fill.param.reference is None
+
+
+class Blank:
+    """What each run of a plan begins with: every run makes itself copies of it."""
+
+    __slots__ = ("ended", "given", "slots")
+
+    def __init__(self, plan: Plan) -> None:
+        """Lay out a run of *plan*."""
+        size = len(plan.nodes)
+        self.ended = [0.0] * size
+        """When each task ended."""
+        self.slots: list[object] = [*[MISSING] * size, *(item.default for item in plan.inputs), MISSING, None]
+        """The values of the tasks, then of the inputs. The last slot is for the run itself: what a task takes from its
+        surroundings, it finds there. The one before is for the item of a fan-out, whose calls get a copy each."""
+        self.given = tuple(enumerate(plan.input_names, size))
+        """The slots of the inputs."""
+
+    def filled(self, values: Mapping[str, object]) -> list[object]:
+        """Return the slots of a run that is given *values*; what is no input is left out."""
+        slots = self.slots.copy()
+        for slot, name in self.given:
+            if name in values:
+                slots[slot] = values[name]
+        return slots
 
 
 class Draft(NamedTuple):

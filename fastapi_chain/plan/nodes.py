@@ -1,13 +1,17 @@
 """What a plan consists of: the tasks in their places, the inputs, and where each parameter comes from."""
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from fastapi_chain._record import record
 from fastapi_chain.spec import EMPTY, ParamSpec, Signature, Source, TaskSpec
 
 FillKind: TypeAlias = Literal["task", "input", "item", "injected", "run", "context", "progress"]
 """Who gives a parameter its value."""
+
+
+MISSING: Final = object()
+"""What lies in the slot of a task that has no value (yet)."""
 
 
 class Fill(NamedTuple):

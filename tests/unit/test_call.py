@@ -5,8 +5,8 @@ import functools
 from typing import Any
 
 from fastapi_chain import Failed, Outcome, Progress, Registry, Run, Skip, Skipped, Succeeded, TaskContext, chain
-from fastapi_chain._state import MISSING
 from fastapi_chain.engines.memory import live_of
+from fastapi_chain.plan.nodes import MISSING
 
 
 def result(fn: Any, *, before: Any = None, **inputs: object) -> object:

@@ -9,12 +9,12 @@ import contextlib
 from typing import Final, Protocol, TypedDict
 
 from fastapi_chain._serialize import codec_of
-from fastapi_chain._state import MISSING
 from fastapi_chain._state.ledger import Ledger
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import EngineUnavailable
 from fastapi_chain.execute.unit import Step, Unit
 from fastapi_chain.plan import Node, Plan
+from fastapi_chain.plan.nodes import MISSING
 from fastapi_chain.spec import Rate, TaskSpec
 
 from .documents import OutcomeDoc, dump_outcome, load_outcome

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
 
 from fastapi_chain._clock import Timer
-from fastapi_chain._state import MISSING
 from fastapi_chain._state.ledger import FAILED, PENDING, SUCCEEDED
 from fastapi_chain._threads import Hopper
 from fastapi_chain.engines.fan import FanOutRun
@@ -22,6 +21,7 @@ from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, Tas
 from fastapi_chain.execute import execute
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.outcome import RunState as StateName
+from fastapi_chain.plan.nodes import MISSING
 from fastapi_chain.run import RunBackend
 from fastapi_chain.schedule import PlanRun
 from fastapi_chain.spec import Source

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from fastapi_chain._state import MISSING
 from fastapi_chain._state.ledger import PENDING, RETRYING, RUNNING, SUCCEEDED
 from fastapi_chain.errors import DeadlineExceeded, EngineError
 from fastapi_chain.events import Event, TaskProgressed, TaskRetrying, TaskStarted
 from fastapi_chain.outcome import Attempt
 from fastapi_chain.plan import Plan, make_plan
+from fastapi_chain.plan.nodes import MISSING
 from fastapi_chain.schedule import Schedule
 
 from .documents import OutcomeDoc, load_outcome

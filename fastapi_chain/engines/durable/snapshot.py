@@ -2,9 +2,9 @@
 
 from typing import TypedDict
 
-from fastapi_chain._state import MISSING
 from fastapi_chain._state.ledger import SUCCEEDED, Ledger
 from fastapi_chain.errors import UnserializableOutput
+from fastapi_chain.plan.nodes import MISSING
 
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
 from .schema import StoredState

@@ -53,7 +53,7 @@ def test_every_source(planning):
         ("order", 3, EMPTY),
         ("limit", 4, 3),
     ]
-    assert (plan.required, plan.input_names, plan.defaults) == (
+    assert (plan.required, plan.input_names, tuple(plan.blank.slots[2:5])) == (
         ("raw", "order"),
         ("raw", "order", "limit"),
         (EMPTY, EMPTY, 3),
