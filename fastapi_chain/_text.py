@@ -75,8 +75,9 @@ def counted(count: int, noun: str) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return `30 s` or `0.5 s`."""
-    return f"{value:g} s"
+    """Return `30 s` or `0.5 s`: three digits, or as many as are before the point."""
+    digits = max(3, len(f"{value:.0f}"))
+    return f"{value:.{digits}g} s"
 
 
 def declared(name: str, annotation: str) -> str:

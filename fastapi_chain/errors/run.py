@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
 from fastapi_chain._record import record
-from fastapi_chain._text import Row, closest, listed, seconds, short_repr, shortened, type_names
+from fastapi_chain._text import Row, closest, counted, listed, seconds, short_repr, shortened, type_names
 from fastapi_chain.outcome import ErrorInfo
 from fastapi_chain.spec import Source
 
@@ -315,7 +315,7 @@ class QueueFull(RunError):
 
     def problem(self) -> str:
         who = "This app" if self.chain is None else f"Chain {self.chain!r}"
-        return f"{who} has {self.max_pending} runs queued or running, as many as it may have."
+        return f"{who} has {counted(self.max_pending, 'run')} queued or running, as many as it may have."
 
     def remedies(self) -> Iterable[str]:
         return [

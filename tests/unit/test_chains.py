@@ -598,7 +598,7 @@ def test_a_full_queue():
         await made.run(a=1)
         return str(caught.value)
 
-    assert asyncio.run(main()).startswith("Chain 'shop' has 1 runs queued or running, as many as it may have.")
+    assert asyncio.run(main()).startswith("Chain 'shop' has 1 run queued or running, as many as it may have.")
 
 
 def test_a_full_engine():

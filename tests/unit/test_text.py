@@ -155,7 +155,9 @@ def test_counted(count, text):
     assert _text.counted(count, "task") == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(30.0, "30 s"), (0.5, "0.5 s"), (3600, "3600 s")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(30.0, "30 s"), (0.5, "0.5 s"), (3600, "3600 s"), (0.0114414, "0.0114 s"), (1234.5, "1234 s")]
+)
 def test_seconds(value, text):
     """Seconds are written without needless digits."""
     assert _text.seconds(value) == text

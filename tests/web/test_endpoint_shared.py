@@ -324,7 +324,7 @@ def test_a_refused_request_is_told_when_to_try_again():
         "type": "urn:fastapi-chain:problem:chain-busy",
         "title": "Too Many Requests",
         "status": 429,
-        "detail": "Chain 'orders' has 1 runs queued or running, as many as it may have.",
+        "detail": "Chain 'orders' has 1 run queued or running, as many as it may have.",
     }
 
 
@@ -339,7 +339,7 @@ def test_a_handler_of_the_users_answers_refused_requests_its_own_way():
 
     answer = TestClient(app).post("/")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert answer.text == "Chain 'orders' has 1 runs queued or running, as many as it may have."
+    assert answer.text == "Chain 'orders' has 1 run queued or running, as many as it may have."
 
 
 @pytest.mark.usefixtures("_empty_again")
