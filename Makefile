@@ -65,7 +65,7 @@ clean: ## Remove everything that these commands made
 
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo 'Installing fastapi_chain and what its demo needs into .venv ...'
-	@$(PIP) install -c constraints.txt --editable . --group demo
+	@$(PIP) install -c constraints.txt --editable '.[dashboard]' --group demo
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python

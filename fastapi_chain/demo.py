@@ -1,13 +1,14 @@
 """A small shop that shows chains at work: `python -m fastapi_chain.demo`, or `make demo`.
 
 It serves on 127.0.0.1, sends real orders to itself and prints what becomes of each: one goes well, one needs a second
-try, one fails for good. On a terminal it goes on serving until Ctrl-C; otherwise it ends with exit code 0 once all runs
-have finished.
+try, one fails for good. The dashboard shows them too, and retries them. On a terminal it goes on serving until Ctrl-C;
+otherwise it ends with exit code 0 once all runs have finished.
 """
 
 import asyncio
 import json
 import logging
+import re
 import sys
 import urllib.request
 from collections.abc import Sequence
@@ -160,6 +161,12 @@ def _post(url: str, order: Order) -> Any:  # noqa: ANN401 - whatever the endpoin
         return response.status, json.load(response)
 
 
+def _look(url: str) -> int:
+    """Return how many runs the dashboard lists, as a browser would see it."""
+    with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - our own address
+        return len(set(re.findall(r"runs/([0-9a-f]{32})", response.read().decode())))
+
+
 async def _orders(base: str, printer: Printer) -> None:
     """Send all orders and wait for their runs."""
     for order in ORDERS:
@@ -178,7 +185,10 @@ async def serve(port: int, *, stay: bool) -> None:
     import uvicorn  # noqa: PLC0415 - only the demo needs a server
 
     printer = Printer(len(ORDERS))
-    install(app, sinks=[printer])
+    # Nobody else can reach 127.0.0.1, and the orders are made up: here everybody may see everything.
+    runtime = install(app, sinks=[printer], expose_errors=True, expose_values=True)
+    app.include_router(runtime.router(), prefix="/chains")
+    app.include_router(runtime.dashboard(allow_anonymous=True), prefix="/chains/ui")
     server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="warning"))
     serving = asyncio.create_task(server.serve())
     while not server.started and not serving.done():
@@ -189,7 +199,9 @@ async def serve(port: int, *, stay: bool) -> None:
     base = f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}"
     print(f"Serving on {base}\n", flush=True)
     await _orders(base, printer)
-    print(f"\nNext: read fastapi_chain/demo.py, open {base}/docs, or post an order of your own:", flush=True)
+    pages = await asyncio.to_thread(_look, f"{base}/chains/ui/")
+    print(f"\nThe dashboard shows {pages} runs: {base}/chains/ui/", flush=True)
+    print(f"Next: read fastapi_chain/demo.py, open {base}/docs, or post an order of your own:", flush=True)
     print(
         f"  curl -X POST {base}/orders -H 'content-type: application/json' "
         """-d '{"id": 4, "item": "pen", "cents": 120}'"""
