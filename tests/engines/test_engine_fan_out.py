@@ -301,7 +301,8 @@ def test_limit_bounds_the_calls_at_once(engine: Kit):
         return await chain(item).run()
 
     assert engine.play(main)[item] == list(range(20))
-    assert (now, most) == (0, 4)
+    # The clock jumps while a queue is being read, so that a place may stay free for a moment there.
+    assert (now, most) == (0, 4) if isinstance(engine, MemoryKit) else 1 < most <= 4
 
 
 def test_items_that_wait_for_a_retry_hold_up_nobody(memory: MemoryKit):
