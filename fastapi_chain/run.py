@@ -208,7 +208,7 @@ class Run:
         await self._backend.cancel()
 
     async def retry(self, from_: "AnyTask | str" = "failed") -> None:
-        """Run again in place; what succeeded is kept, attempts go on counting.
+        """Run again in place; what succeeded is kept unless it was undone, attempts go on counting.
 
         Args:
             from_: `"failed"`: what failed or was skipped because of it; `"start"`: everything; a task or its name: that
