@@ -47,7 +47,7 @@ NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starle
 FEW = 8
 """So many failures of one job may be due to a machine that was slow for a moment: those tests run once more, alone."""
 
-FLOOR = 98
+FLOOR = 99
 """The branch coverage in per cent below which the run fails; the goal is 100."""
 
 
