@@ -15,7 +15,7 @@ app = FastAPI()
 handler = logging.StreamHandler()
 handler.addFilter(TaskFields())
 handler.setFormatter(logging.Formatter("%(levelname)s %(message)s [chain=%(chain)s task=%(task)s attempt=%(attempt)s]"))
-logging.getLogger("shop").addHandler(handler)
+logging.getLogger("mails").addHandler(handler)
 # --8<-- [end:fields]
 
 # --8<-- [start:sink]
@@ -46,7 +46,7 @@ telemetry.watch(runtime.engine)  # the metric fastapi_chain.runs.pending
 
 
 # --8<-- [start:log]
-log = logging.getLogger("shop.mail")
+log = logging.getLogger("mails.sent")
 
 
 @task(retries=1, backoff=0.01)
