@@ -47,6 +47,9 @@ NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starle
 FEW = 8
 """So many failures of one job may be due to a machine that was slow for a moment: those tests run once more, alone."""
 
+SOME_FAILED = 1
+"""The exit code with which pytest says that it ran all tests and some failed."""
+
 FLOOR = 99
 """The branch coverage in per cent below which the run fails; the goal is 100."""
 
@@ -200,23 +203,26 @@ def run(job: Job) -> Result:
     python, environment = prepare(job), surroundings(job)
     print(f"\n{job.name}: {' '.join(tests)}", flush=True)
     report = CACHE / f"{job.name}.xml"
-    command = [python, "-m", "coverage", "run", "-m", "pytest", f"--junitxml={report}", *job.options, *tests]
+    kept = CACHE / f"{job.name}.pytest"
+    command = [python, "-m", "coverage", "run", "-m", "pytest", f"--junitxml={report}", "-o", f"cache_dir={kept}"]
 
-    def once(*options: str) -> Result:
+    def once(*options: str) -> tuple[int, Result]:
         report.unlink(missing_ok=True)
         began = time.monotonic()
-        code = subprocess.run([*command, *options], cwd=ROOT, env=environment, check=False).returncode
-        return summary(job, report, code, time.monotonic() - began)
+        arguments = [*command, *job.options, *tests, *options]
+        code = subprocess.run(arguments, cwd=ROOT, env=environment, check=False).returncode
+        return code, summary(job, report, code, time.monotonic() - began)
 
-    first = once("--quiet")
-    if not 0 < first.failed <= FEW:
+    code, first = once("--quiet", "--cache-clear")
+    # Any other code says that pytest did not come to its end: what it never ran cannot be run again.
+    if code != SOME_FAILED or first.failed > FEW:
         return first
     print(f"\n{job.name}: what has failed, once more", flush=True)
-    second = once("--verbose", "--last-failed", "--last-failed-no-failures=none")
+    _, second = once("--verbose", "--last-failed", "--last-failed-no-failures=none")
     return replace(
         first,
         passed=first.passed + second.passed,
-        failed=second.failed,
+        failed=max(second.failed, first.failed - second.passed),
         again=second.passed,
         seconds=first.seconds + second.seconds,
     )
