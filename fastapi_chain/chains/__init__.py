@@ -141,9 +141,11 @@ class Chain:
         Raises:
             EngineError: A session is given, and the engine is not durable.
             EngineUnavailable: The database of the engine does not answer.
-            InvalidChain, MissingInput, UnknownInput, QueueFull: As for `run()`.
+            InvalidChain, MissingInput, UnknownInput, QueueFull: As for `run()`; `InvalidChain` also where the chain has
+                an input called `session`.
         """
         engine = engine_here()
+        self._blueprint.start_by_hand(engine.name, in_transaction=session is not None)
         if session is not None and engine.enlist is None:
             raise EngineError(
                 what=f"Engine {engine.name!r} cannot store a run in a session's transaction.",
