@@ -79,8 +79,9 @@ class Schedule:
         if self._takers is None:
             self._takers = {}
             for node in self.run.plan.nodes:
+                parents = frozenset(node.parents)
                 for fill in node.fills:
-                    if fill.kind == "task" and fill.slot not in node.parents:
+                    if fill.kind == "task" and fill.slot not in parents:
                         self._takers.setdefault(fill.slot, []).append(node.index)
         for taker in self._takers.get(i, ()):
             self.strict[taker] = 1

@@ -12,7 +12,7 @@ from fastapi_chain.plan import Draft, Plan, draft_plan
 from fastapi_chain.spec import EndpointSpec, Source
 
 from .coverage import TemplateCheck, covered
-from .fitness import unfit, warn_of_endpoint, warn_of_plan
+from .fitness import session_input, unfit, warn_of_endpoint, warn_of_plan
 from .options import ChainOptions
 from .targets import Targets
 
@@ -143,6 +143,16 @@ class Blueprint:
             known.plan = plan
 
     # --- the values of one run
+
+    def start_by_hand(self, engine: str, *, in_transaction: bool) -> None:
+        """Refuse what `start()` cannot be given: an input that bears the name of its own `session=`.
+
+        Raises:
+            InvalidChain: There is one, and it must be given, or may be and *in_transaction* could mean it.
+        """
+        known = self._known(engine)
+        if "session" in (known.inputs if in_transaction else known.required):
+            raise InvalidChain(chain=self.name, problems=(session_input(known.plan),))
 
     def asked(self, engine: str, inputs: Mapping[str, object]) -> RunRequest:
         """Return what a run is made from that `start()` was asked for with *inputs*.

@@ -6,21 +6,26 @@ that is directly upstream before one further up) or an input of the chain, the d
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 from fastapi_chain.declare import Registry
 from fastapi_chain.errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
 from fastapi_chain.spec import EMPTY, ParamSpec, Role, TaskSpec
+from fastapi_chain.tasks import AnyTask
 
 from .compatible import compatible
 from .conditions import impossible
 from .graph import Graph, current, reading_of
 from .items import FanOutCheck, plain
 from .nodes import Fill, FillKind, InputSpec, Need, Node, UndoNode
-from .upstream import Upstream
+from .upstream import Sources, Upstream
 
 _Via: TypeAlias = Literal["task", "fan-out"]
 """How a task's output travels, see `TypeMismatch`."""
+
+_MOST: Final = 20
+"""How many tasks are named that give one parameter: there may be thousands, for each of thousands of parameters."""
 
 _VALUE: Final = Role.VALUE  # in Python 3.11 it costs 0.2 µs to look up a member of an enum
 
@@ -45,6 +50,7 @@ class Wiring:
         self._registries = registries
         self._inputs: dict[object, InputSpec] = {}
         self._elsewhere: dict[tuple[object, str], TaskSpec | None] = {}
+        self._by_output: dict[Registry, Mapping[str, Sequence[AnyTask]]] = {}
         self._verdicts: dict[tuple[object, object], bool | None] = {}
         self._unsure = self._all_unsure()
 
@@ -150,15 +156,17 @@ class Wiring:
             self.problems.append(PlanError(what=what, rows=(("declared at", spec.source.at),), fixes=fixes))
         return Fill(param, _BY_ROLE[param.role])
 
-    def _by_name(self, i: int, spec: TaskSpec, param: ParamSpec, sources: Sequence[int]) -> Fill | None:
+    def _by_name(self, i: int, spec: TaskSpec, param: ParamSpec, sources: Sources) -> Fill | None:
         """Return where *param* of *spec*, task *i* or its undo, comes from; *sources* are those that give its name."""
         if not sources:
             return None if self._unsure[i] else self._input(i, spec, param)
         if len(sources) == 1:
-            return self._from(spec, param, sources[0])
+            return self._from(spec, param, next(iter(sources)))
         if not self._unsure[i]:
-            producers = tuple(self._order[p].source for p in sources)
-            self.problems.append(AmbiguousProducer(task=spec.source, param=param.name, producers=producers))
+            producers = tuple(self._order[p].source for p in islice(sources, _MOST))
+            more = len(sources) - len(producers)
+            error = AmbiguousProducer(task=spec.source, param=param.name, producers=producers, more=more)
+            self.problems.append(error)
         return None
 
     def _from(self, spec: TaskSpec, param: ParamSpec, producer: int) -> Fill:
@@ -207,9 +215,15 @@ class Wiring:
         key = (spec.registry, name)
         if key not in self._elsewhere:
             registries = [home for home in (spec.registry, *self._registries) if isinstance(home, Registry)]
-            found = (task.spec for registry in registries for task in registry.giving(name))
+            found = (task.spec for registry in registries for task in self._outputs(registry).get(name, ()))
             self._elsewhere[key] = next((other for other in found if other not in self._graph.index), None)
         return self._elsewhere[key]
+
+    def _outputs(self, registry: Registry) -> Mapping[str, Sequence[AnyTask]]:
+        """Return the tasks of *registry* by the name of their output."""
+        if registry not in self._by_output:
+            self._by_output[registry] = registry.by_output()
+        return self._by_output[registry]
 
     # --- undo
 

@@ -91,6 +91,41 @@ def test_runs_do_not_see_each_others_variables(memory: MemoryKit):
     assert seen == ["none", "none", "none"]
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["straight", "waits"])
+def test_runs_one_after_the_other_do_not_see_each_others_variables(engine: Kit, waits: bool):
+    """Nor does whoever awaits both in one asyncio task: in a run what its tasks set ends with it."""
+    seen = Log()
+
+    @task(retries=1, backoff=0)
+    async def sets(name: str) -> str:
+        seen(var.get())
+        if waits:
+            await asyncio.sleep(1)
+        var.set(name)
+        if current_task().attempt == 1:
+            raise ConnectionError
+        return name
+
+    @task(after=[sets])
+    async def also(sets: str) -> None:
+        if waits:
+            await asyncio.sleep(1)
+        var.set(sets)
+
+    async def main():
+        var.set("mine")
+        ch = chain(also)
+        for name in ("first", "second"):
+            assert (await ch.run(name=name)).state == "succeeded"
+            seen(var.get())
+
+    engine.play(main)
+    # For each run: the first attempt, the second, which may see what the first has set, and whoever has awaited it.
+    firsts, seconds, outside = seen[0::3], seen[1::3], seen[2::3]
+    assert (firsts, outside) == (["mine", "mine"], ["mine", "mine"])
+    assert all(value in {"mine", name} for value, name in zip(seconds, ("first", "second"), strict=True))
+
+
 def test_current_task_knows_where_it_is(memory: MemoryKit):
     """In the task, in functions and asyncio tasks below it, in threads that carry the context, in each attempt."""
     seen = Log()
