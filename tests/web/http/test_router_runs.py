@@ -117,6 +117,52 @@ def test_errors_are_shown_where_that_is_wanted(serving):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("exposed", [False, True])
+def test_an_undo_that_failed_is_shown(serving, exposed):
+    """With its task and its item, in as many words as other errors; a fan-out tells of the first of its items."""
+    app, _ = shop(expose_errors=exposed)
+
+    def take_back() -> None:
+        raise OSError("no refund")
+
+    @task(undo=take_back)
+    async def charge() -> list[int]:
+        return [1]
+
+    @task(each=charge, undo=take_back)
+    async def ship(n: int) -> int:
+        return n
+
+    @task(after=[ship])
+    async def fails() -> None:
+        raise ValueError
+
+    @app.post("/data", status_code=202)
+    @chain(fails)
+    async def ingest() -> None: ...
+
+    async def main() -> None:
+        async with serving(app) as client:
+            at = (await client.post("/data")).headers["location"]
+            run = await client.finished(at)
+            hidden = f"What went wrong is in the server's log, under run {run['id'][:8]}."
+            words = ("OSError", "no refund") if exposed else ("Error", hidden)
+            (listed,) = (await client.get("/chains/runs")).json()["items"]
+            for tasks in (run["tasks"], listed["tasks"]):
+                assert [(one["state"], one["undone"]) for one in tasks] == [
+                    ("succeeded", False),
+                    ("succeeded", False),
+                    ("failed", False),
+                ]
+                errors = [one["undo_error"] for one in tasks]
+                error = {"type": "about:blank", "title": words[0], "detail": words[1]}
+                assert errors == [{**error, "task": "charge"}, {**error, "task": "ship"}, None]
+            item = (await client.get(f"{at}/tasks/ship[0]")).json()
+            assert item["undo_error"] == {**error, "task": "ship[0]"}
+
+    asyncio.run(main())
+
+
 def test_a_run_that_ran_out_of_time_says_so(serving):
     """Its error is that of the run as a whole, and belongs to no task."""
     app, _ = shop(expose_errors=True)
