@@ -498,6 +498,36 @@ def test_signals_are_heard_and_passed_on(monkeypatch):
     assert heard == [term, "told", term, "urgent", term]
 
 
+@pytest.mark.parametrize(
+    ("signals", "urgent"),
+    [
+        # Ctrl-C in a terminal: the worker hears it, and then its parent, which has heard it, too.
+        ([signal.SIGINT, signal.SIGTERM], 0),
+        # Once more.
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], 1),
+        # A supervisor that loses its patience, or a person.
+        ([signal.SIGTERM, signal.SIGTERM], 1),
+        ([signal.SIGTERM, signal.SIGINT], 1),
+        # The lifespan has ended before any signal.
+        ([None, signal.SIGTERM], 0),
+        ([None, signal.SIGINT], 1),
+    ],
+)
+def test_only_a_second_wish_is_urgent(signals, urgent):
+    """A signal that a parent passes on to its worker, which has had it from the terminal, is no second one."""
+    heard: list[str] = []
+
+    async def main() -> None:
+        stopping = Stopping()
+        stopping.begin(lambda: heard.append("urgent"))
+        for number in signals:
+            stopping.stop(number)
+        stopping.end()
+
+    asyncio.run(main())
+    assert len(heard) == urgent
+
+
 def test_a_signal_after_the_loop_is_closed_is_passed_on():
     """There is nobody left to tell."""
     heard: list[int] = []
