@@ -521,8 +521,31 @@ def test_every_route_is_guarded(serving):
         ({"sec_fetch_site": "same-site"}, 403),
         # An older browser names only the origin.
         ({"origin": "http://shop"}, 404),
+        ({"origin": "HTTP://Shop"}, 404),
         ({"origin": "http://evil"}, 403),
+        ({"origin": "http://shop.evil"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "null", "host": ""}, 403),
+        # What is no origin at all.
+        ({"origin": ""}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "http://shop:x"}, 403),
+        # What the browser says itself is not outweighed by what can be made equal.
+        ({"sec_fetch_site": "cross-site", "origin": "http://shop"}, 403),
+        # A proxy with its own name for the app tells the one that the client has used; there may be several proxies.
+        ({"origin": "https://shop.example", "x_forwarded_host": "shop.example"}, 404),
+        ({"origin": "https://shop.example", "x_forwarded_host": "shop.example, inner"}, 404),
+        ({"origin": "https://evil.example", "x_forwarded_host": "shop.example"}, 403),
+        ({"sec_fetch_site": "cross-site", "origin": "https://evil", "x_forwarded_host": "evil"}, 403),
+        # A proxy that changes the host and tells of no other one: a browser's own word is enough.
+        ({"sec_fetch_site": "same-origin", "origin": "https://shop.example", "host": "inner:8000"}, 404),
+        ({"origin": "https://shop.example", "host": "inner:8000"}, 403),
+        # A port belongs to the origin, as far as the host says one.
+        ({"origin": "http://shop:8080", "host": "shop:8080"}, 404),
+        ({"origin": "http://shop:8080", "host": "shop"}, 404),
+        ({"origin": "http://[::1]:8080", "host": "[::1]"}, 404),
+        ({"origin": "http://shop:8080", "host": "shop:9090"}, 403),
+        ({"origin": "http://shop", "host": "shop:9090"}, 403),
     ],
 )
 def test_posts_from_other_sites_are_refused(serving, headers, status):
