@@ -263,7 +263,13 @@ def test_a_run_whose_request_failed_is_not_in_the_history(serving):
             await asyncio.wait([failing.task])
             assert isinstance(failing.task.exception(), OSError)
             assert (failing.status, seen) == (202, [["queued"]])
-            assert (await client.get(failing.headers["location"])).status == 404
+            gone = await client.get(failing.headers["location"])
+            assert (gone.status, gone.slug) == (404, "run-not-found")
+            run = failing.headers["x-chain-run"]
+            assert gone.json()["detail"] == (
+                f"Run '{run}' has never begun: the request that was to start it failed after its response. "
+                "What failed is in the server's log: a commit, most likely. Fix: send that request again"
+            )
             assert (await client.get("/runs")).json()["items"] == []
 
     asyncio.run(main())
