@@ -3,10 +3,11 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from fastapi_chain import Backoff, Registry, Run, chain
+from fastapi_chain import Backoff, Registry, Run, chain, install
 from pydantic import BaseModel
 
 app = FastAPI()
+runtime = install(app)  # it keeps the runs: one for each key
 shop = Registry("shop")
 
 

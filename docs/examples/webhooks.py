@@ -3,10 +3,11 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header
-from fastapi_chain import Backoff, Failed, Outcome, Registry, Succeeded, chain
+from fastapi_chain import Backoff, Failed, Outcome, Registry, Succeeded, chain, install
 from pydantic import BaseModel
 
 app = FastAPI()
+runtime = install(app)  # it keeps the runs: one for each key
 hooks = Registry("hooks")
 
 
@@ -68,5 +69,5 @@ async def alarm(summary: Report) -> None:
 @app.post("/events", status_code=202)
 @chain(alarm, key="{delivery}")
 async def receive(event: Event, delivery: Annotated[str, Header(alias="X-Delivery")]) -> dict[str, str]:
-    """A delivery that comes twice is one run; with `install`, the header X-Chain-Run says which."""
+    """A delivery that comes twice is one run; the header X-Chain-Run says which."""
     return {"status": "accepted"}

@@ -216,8 +216,11 @@ class RunState(Telling):
         fan = self.fans.get(i)
         if fan is None and not self.progress:
             return record
-        items = {} if fan is None else {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
-        return replace(record, progress=self.progress.get(node.name), items=items)
+        progress = self.progress.get(node.name)
+        if fan is None:
+            return replace(record, progress=progress)
+        items = {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
+        return replace(record, progress=progress, items=items, undo_error=fan.undo_error)
 
     def _item(self, i: int, k: int) -> TaskRecord:
         node = self.plan.nodes[i]

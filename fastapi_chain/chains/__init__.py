@@ -253,7 +253,7 @@ def chain(
         deadline: Seconds for a whole run, from its start; then it fails with `DeadlineExceeded`. Default None: no
             limit.
         key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same
-            run.
+            run, for as long as that is kept. An endpoint with a key needs `install`, which keeps runs.
         idempotent: Honour the `Idempotency-Key` header of requests; a template over the endpoint's parameters,
             `"{user.id}"`, does so and names the caller, where several share the endpoint. It needs `install`.
         tags: Words to find runs by: templates like `key`.

@@ -94,6 +94,8 @@ class TaskModel(Model):
     """Why it was cancelled: `run_cancelled`, `deadline` or `shutdown`."""
     undone: bool = False
     """Whether its effect has been taken back."""
+    undo_error: ErrorModel | None = None
+    """What went wrong with its undo; of a fan-out, with the first undo of an item that failed."""
     attempts: list[AttemptModel] = []
     """Every attempt, in order."""
     items: "list[TaskModel] | None" = None

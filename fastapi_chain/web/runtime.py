@@ -25,7 +25,7 @@ from fastapi_chain.errors import DeclarationError
 from fastapi_chain.observe.tasklog import TaskLogs
 from fastapi_chain.plan import Plan
 
-from .access import Access, Visible
+from .access import Access, Visible, Withdrawn
 from .checking import chains_of, check_chains, endpoints_of
 from .directory import Directory
 from .feed import Feeds
@@ -72,6 +72,7 @@ class Runtime:
         self.expose_errors = expose_errors
         self.expose_values = expose_values
         self.places: Places = Places()
+        self.withdrawn: Withdrawn = Withdrawn()
         self.directory: Directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
         self.renderer: Renderer = Renderer(expose_errors=expose_errors)
         self.feeds: Feeds = Feeds(Words(self.renderer))

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from fastapi_chain import install
-from fastapi_chain.events import RunFinished
+from fastapi_chain.engines.base import RunFilter
+from fastapi_chain.web.runtime import Runtime
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -48,21 +49,18 @@ def test_checkout_writes_a_receipt() -> None:
     assert example.stock.items["book"] == 2
 
 
-def finished(example: ModuleType) -> list[RunFinished]:
-    """Install a runtime in the app of *example*; the list fills with the ends of its runs."""
-    ends: list[RunFinished] = []
-    install(example.app, sinks=[lambda event: ends.append(event) if isinstance(event, RunFinished) else None])
-    return ends
+def ends(runtime: Runtime) -> list[str]:
+    """Return how the runs of *runtime* stand, the newest first."""
+    return [run.state for run in runtime.history.search(RunFilter(), 10, None).runs]
 
 
 def test_checkout_gives_the_money_back() -> None:
     """If the goods are not there, the charge is undone and the run has failed."""
     example = load("checkout")
-    ends = finished(example)
     with TestClient(example.app) as client:
         client.post("/orders", json={"id": 2, "item": "pen", "cents": 120})
     assert example.bank.taken == {}
-    assert [end.state for end in ends] == ["failed"]
+    assert ends(example.runtime) == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -75,11 +73,11 @@ def test_checkout_gives_the_money_back() -> None:
 def test_ingestion_stores_every_chunk(name: str, announced: str) -> None:
     """Each chunk becomes a vector, in order; a missing thumbnail makes nothing fail."""
     example = load("ingestion")
-    ends = finished(example)
+    runtime = install(example.app)
     with TestClient(example.app) as client:
         client.post("/documents", files={"file": (name, b"one two three four five six seven")})
     assert [vector.chunk for vector in example.store[name]] == [0, 1, 2]
-    assert [end.state for end in ends] == ["succeeded"]
+    assert ends(runtime) == ["succeeded"]
     said = asyncio.run(example.chain(example.announce).run(document=example.Document(name=name, text="a b c d e f g")))
     assert said[example.announce] == announced
 
@@ -87,10 +85,9 @@ def test_ingestion_stores_every_chunk(name: str, announced: str) -> None:
 def test_webhooks_collect_failures_and_raise_the_alarm() -> None:
     """What could be delivered is, what could not is in the report and raises one alarm; a repeated delivery is one run."""
     example = load("webhooks")
-    ends = finished(example)
     with TestClient(example.app) as client:
         first = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
         again = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
         assert first.headers["X-Chain-Run"] == again.headers["X-Chain-Run"]
     assert example.alarms == ["could not reach https://down.example"]
-    assert [end.state for end in ends] == ["failed"]
+    assert ends(example.runtime) == ["failed"]

@@ -279,6 +279,7 @@ def test_what_was_undone_counts_as_not_run(engine: Kit):
     async def main():
         run = await chain(receipt, reserve, flaky).run()
         assert run.tasks["charge"].undone
+        assert str(run.tasks["reserve"].undo_error) == "ValueError"
         seen.clear()
         await run.retry(flaky)
         await run.wait()
@@ -286,6 +287,8 @@ def test_what_was_undone_counts_as_not_run(engine: Kit):
 
     run = engine.play(main)
     assert (run.state, seen, run.tasks["charge"].undone) == ("succeeded", ["charge", "receipt"], False)
+    # What went wrong then is no news of this round.
+    assert run.tasks["reserve"].undo_error is None
 
 
 def test_a_cancelled_run_is_gone_on_with(engine: Kit):

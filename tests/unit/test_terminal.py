@@ -96,6 +96,8 @@ def test_a_run_that_goes_on() -> None:
         (TaskRecord(name="a", state="cancelled"), "⊘ a cancelled"),
         (TaskRecord(name="a", state="skipped", skip_reason="upstream_failed: b"), "» a needs b"),
         (TaskRecord(name="a", state="skipped"), "» a its condition did not hold"),
+        # What has become of its effect.
+        (TaskRecord(name="a", state="cancelled", undone=True), "⊘ a cancelled · undone"),
     ],
 )
 def test_words_of_a_task(record: TaskRecord, row: str) -> None:
@@ -119,9 +121,11 @@ def test_what_went_wrong() -> None:
         TaskRecord(name="b", state="failed", attempts=(attempt(1, "failed", 0, 1, ErrorInfo("OSError", "")),)),
         TaskRecord(name="c", state="failed"),
         TaskRecord(name="d", state="skipped", skip_reason="upstream_failed: a"),
+        TaskRecord(name="e", state="succeeded", undo_error=ErrorInfo("OSError", "no refund")),
         state="failed",
     )
-    assert found[4:] == [
+    assert found[4] == "✓ e · undo failed"
+    assert found[5:] == [
         "",
         "a failed after 1 attempt",
         "OSError: one",
@@ -132,6 +136,9 @@ def test_what_went_wrong() -> None:
         "OSError",
         "",
         "c failed after 0 attempts",
+        "",
+        "e could not be undone",
+        "OSError: no refund",
     ]
 
 
@@ -191,6 +198,8 @@ def test_a_run_from_its_document() -> None:
                 "items": None,
             },
             {"name": "ship", "state": "pending", "items": [{"name": "ship[0]", "state": "running"}]},
+            {"name": "hold", "state": "cancelled", "undone": True},
+            {"name": "pack", "state": "cancelled", "undo_error": {"title": "OSError", "detail": "no shelf"}},
         ],
     }
     view = view_of(document)
@@ -201,9 +210,14 @@ def test_a_run_from_its_document() -> None:
         "✗  charge     ━━━━━━━━━━━━━━━━━━━━━━━                         1 of 2 attempts",
         "·  ship                                                       waiting",
         "●    ship[0]",
+        "⊘  hold                                                       cancelled · undone",
+        "⊘  pack                                                       cancelled · undo failed",
         "",
         "charge failed after 1 attempt",
         "  OSError: no answer",
+        "",
+        "pack could not be undone",
+        "  OSError: no shelf",
     ]
 
 

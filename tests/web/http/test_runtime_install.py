@@ -263,7 +263,13 @@ def test_a_run_whose_request_failed_is_not_in_the_history(serving):
             await asyncio.wait([failing.task])
             assert isinstance(failing.task.exception(), OSError)
             assert (failing.status, seen) == (202, [["queued"]])
-            assert (await client.get(failing.headers["location"])).status == 404
+            gone = await client.get(failing.headers["location"])
+            assert (gone.status, gone.slug) == (404, "run-not-found")
+            run = failing.headers["x-chain-run"]
+            assert gone.json()["detail"] == (
+                f"Run '{run}' has never begun: the request that was to start it failed after its response. "
+                "What failed is in the server's log: a commit, most likely. Fix: send that request again"
+            )
             assert (await client.get("/runs")).json()["items"] == []
 
     asyncio.run(main())
@@ -496,6 +502,36 @@ def test_signals_are_heard_and_passed_on(monkeypatch):
             signal.signal(number, handler)
     term = ("server", signal.SIGTERM)
     assert heard == [term, "told", term, "urgent", term]
+
+
+@pytest.mark.parametrize(
+    ("signals", "urgent"),
+    [
+        # Ctrl-C in a terminal: the worker hears it, and then its parent, which has heard it, too.
+        ([signal.SIGINT, signal.SIGTERM], 0),
+        # Once more.
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], 1),
+        # A supervisor that loses its patience, or a person.
+        ([signal.SIGTERM, signal.SIGTERM], 1),
+        ([signal.SIGTERM, signal.SIGINT], 1),
+        # The lifespan has ended before any signal.
+        ([None, signal.SIGTERM], 0),
+        ([None, signal.SIGINT], 1),
+    ],
+)
+def test_only_a_second_wish_is_urgent(signals, urgent):
+    """A signal that a parent passes on to its worker, which has had it from the terminal, is no second one."""
+    heard: list[str] = []
+
+    async def main() -> None:
+        stopping = Stopping()
+        stopping.begin(lambda: heard.append("urgent"))
+        for number in signals:
+            stopping.stop(number)
+        stopping.end()
+
+    asyncio.run(main())
+    assert len(heard) == urgent
 
 
 def test_a_signal_after_the_loop_is_closed_is_passed_on():
