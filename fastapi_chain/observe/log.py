@@ -3,6 +3,7 @@
 import logging
 from typing import Final
 
+from fastapi_chain._state.ledger import RAISED_BY
 from fastapi_chain._text import seconds
 from fastapi_chain.events import Event, RunFinished, TaskEvent, TaskFailed, TaskRetrying, TaskSkipped, TaskUndone
 
@@ -15,14 +16,15 @@ def log_event(event: Event) -> None:
     """Write *event* to the log `fastapi_chain`, if it is one that somebody should know of.
 
     Failures are errors, with the traceback; attempts that another one follows and tasks that are skipped because of a
-    failure are warnings; what was skipped on purpose is not worth a line.
+    failure are warnings; what was skipped on purpose is not worth a line, nor is a fan-out that failed because of an
+    item, which has a line of its own.
     """
     match event:
         case TaskRetrying():
             which = f"attempt {event.attempt} of {event.max_attempts}"
             text = f"task {event.task!r} failed ({which}), next try in {seconds(event.delay)}: {event.error}"
             _write(logging.WARNING, event, text, attempt=event.attempt)
-        case TaskFailed():
+        case TaskFailed() if not _told_of_item(event):
             times = "attempt" if event.attempt == 1 else "attempts"
             took = f"after {event.attempt} {times} in {seconds(event.seconds)}"
             text = f"task {event.task!r} failed {took}: {event.error} (run {event.run_id[:8]}, chain {event.chain!r})"
@@ -38,6 +40,12 @@ def log_event(event: Event) -> None:
             _write(logging.WARNING, event, text)
         case _:
             pass
+
+
+def _told_of_item(event: TaskFailed) -> bool:
+    """Whether *event* is about a fan-out, and its exception that of an item: that was told before."""
+    begins = f"{RAISED_BY}{event.task + '['!r}".removesuffix("'")
+    return any(note.startswith(begins) for note in getattr(event.exception, "__notes__", ()))
 
 
 def _write(

@@ -249,7 +249,7 @@ class Wiring:
     def _own_output(self, i: int, undo: TaskSpec, param: ParamSpec) -> Fill:
         """Give the undo what its task returned; for a fan-out, what the call for that item returned."""
         spec, gives = self._order[i], self._graph.readings[i].signature.returns
-        if spec.each is not None or "succeeded" not in param.accepts:
+        if spec.each is not None or "succeeded" not in param.outcomes:
             param = plain(param)
         if self._verdict(gives, param.type) is False:
             self._mismatch(spec, gives, undo, param)

@@ -312,6 +312,39 @@ def test_outcome_parameters_say_what_a_task_tolerates(engine: Kit):
     }
 
 
+def test_none_stands_for_the_outcomes_that_a_parameter_does_not_name(engine: Kit):
+    """`Failed | None` runs whatever happened: it is given the failure, or None if there was none."""
+    seen: dict[str, object] = {}
+    registry = Registry("or-none")
+    task = registry.task
+
+    @task
+    async def good() -> int:
+        return 7
+
+    @task
+    async def bad() -> int:
+        raise ValueError("broken")
+
+    @task
+    async def empty() -> int:
+        raise Skip("enough")
+
+    @task(after=[good, bad, empty])
+    async def failures(good: Failed | None, bad: Failed | None, empty: Failed | None = None) -> None:
+        seen["failures"] = (good, bad and bad.error.message, empty)
+
+    @task(after=[good, bad, empty])
+    def others(good: Succeeded[int] | None, bad: Outcome[int] | None, empty: Succeeded[int] | Skipped | None) -> None:
+        seen["others"] = (good, isinstance(bad, Failed), empty)
+
+    async def main():
+        return await chain(registry).run()
+
+    engine.play(main)
+    assert seen == {"failures": (None, "broken", None), "others": (Succeeded(7), True, Skipped("skip: enough"))}
+
+
 ROWS = [
     # run_if, what the two tasks before it do, how it ends
     ("all_succeeded", "ok", "ok", "succeeded"),
