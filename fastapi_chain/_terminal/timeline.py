@@ -8,7 +8,7 @@ from typing import Final
 from fastapi_chain._text import counted, listed
 from fastapi_chain.outcome import Attempt, ErrorInfo, TaskRecord
 
-from .frames import own_frames
+from .frames import own_frames, own_frames_of
 from .styled import Line, Span, Style
 from .view import Shown
 from .words import SIGNS, lasted, why_skipped
@@ -176,10 +176,10 @@ def _traceback(run: Shown, record: TaskRecord, *, full: bool) -> Iterator[Line]:
     """Yield where a task failed, as far as that is known here."""
     error = run.errors.get(record.name)
     text: str | None = getattr(run, "tracebacks", {}).get(record.name)
-    if error is not None and not full:
-        yield from own_frames(error)
+    if not full:
+        yield from own_frames_of(text or "") if error is None else own_frames(error)
         return
     if error is not None:
         text = "".join(traceback.format_tb(error.__traceback__))
-    if text is not None and full:
+    if text is not None:
         yield from ((Span(f"  {line}"),) for line in text.rstrip().splitlines())

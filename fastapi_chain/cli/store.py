@@ -37,6 +37,13 @@ def durable(found: Found) -> Runtime:
     return runtime
 
 
+def serve_nothing(app: object) -> None:
+    """Let *app* start up as one that serves no pages: nobody has to protect them."""
+    runtime = runtime_of(app)
+    if runtime is not None:
+        runtime.serving = False
+
+
 @asynccontextmanager
 async def opened(found: Found) -> AsyncIterator["StoredRuns"]:
     """Open the database of an app, run nothing of what waits in it, and close it.

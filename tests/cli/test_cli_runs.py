@@ -105,8 +105,9 @@ if __name__ == "__main__":
 class Server:
     """An app that runs in a process of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self.url = url
+        self.folder = folder
 
     def post(self, path: str) -> str:
         """Send a request; return the run that it has started."""
@@ -130,7 +131,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "main.py").write_text(APP)
     process = subprocess.Popen([sys.executable, "main.py"], cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}")
+    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}", folder)
     process.terminate()
     process.wait(20)
     process.stdout.close()
@@ -193,10 +194,11 @@ def test_a_run(cli: Cli, server: Server) -> None:
     assert result.lines[4:] == [
         "",
         "charge failed after 2 attempts",
+        f'  {server.folder}/main.py:26   raise PermissionError("declined")',
         "  PermissionError: declined",
         "  skipped because of it: receipt",
         "",
-        f"fastapi-chain retry {run[:12]} runs again what failed",
+        f"fastapi-chain retry {run[:12]} runs again what failed · --traceback shows all frames",
     ]
     document = cli.process("show", run, "--json", "--url", server.url).json
     assert {"id", "chain", "state", "done", "tasks", "counts", "tags", "links"} <= set(document)
@@ -204,12 +206,13 @@ def test_a_run(cli: Cli, server: Server) -> None:
 
 
 def test_a_traceback(cli: Cli, server: Server) -> None:
-    """`--traceback` shows where a task of an app elsewhere failed, as far as that app shows its errors."""
+    """`--traceback` shows all frames of a task that failed elsewhere, as far as that app shows its errors."""
     run = server.run("bad")
     shown = cli("show", run, "--url", f"{server.url}/chains")
     whole = cli("show", run, "--url", f"{server.url}/chains", "--traceback")
-    line = '      raise PermissionError("declined")'
-    assert (line in shown.lines, line in whole.lines) == (False, True)
+    frame = '      raise PermissionError("declined")'
+    assert (frame in shown.lines, frame in whole.lines) == (False, True)
+    assert ("/execute/" in shown.out, "--traceback" in whole.out) == (False, False)
 
 
 def test_a_run_that_is_watched(cli: Cli, server: Server) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -167,6 +168,34 @@ def test_tracebacks() -> None:
     assert "line" not in plain(
         draw_run(view_of({**stored, "tasks": [{"name": "c", "state": "failed"}]}), now=NOON, full=True)
     )
+
+
+def test_the_traceback_of_another_process() -> None:
+    """Of a traceback that came as text, the user's own lines of the exception itself are shown: no libraries, no cause."""
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "/srv/shop/cause.py", line 3, in ask\n'
+        "    raise OSError\n"
+        "OSError\n"
+        "\nThe above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "/venv/lib/python3.11/site-packages/fastapi_chain/execute/call.py", line 30, in call\n'
+        "    return await self.fn(**values)\n"
+        '  File "C:\\Python\\Lib\\site-packages\\httpx\\_client.py", line 9, in post\n'
+        f'  File "{Path.cwd() / "shop" / "tasks.py"}", line 52, in render\n'
+        "    html = await renderer.render(invoice)\n"
+        "                 ^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        '  File "/srv/shop/renderer.py", line 1031, in render\n'
+        '  File "<string>", line 1, in <module>\n'
+    )
+    failed = {"name": "c", "state": "failed", "error": {"title": "OSError", "detail": "x", "traceback": text}}
+    view = view_of({"id": "a", "chain": "b", "state": "failed", "tasks": [failed]})
+    assert plain(draw_run(view, now=NOON)).splitlines()[4:] == [
+        "c failed after 0 attempts",
+        "  shop/tasks.py:52             html = await renderer.render(invoice)",
+        "  /srv/shop/renderer.py:1031",
+        "  <string>:1",
+    ]
 
 
 def test_a_run_from_its_document() -> None:

@@ -17,7 +17,7 @@ from fastapi_chain.endpoint.call import COMMITS_FIRST
 from fastapi_chain.engines import history as histories
 from fastapi_chain.engines import memory
 from fastapi_chain.web.stopping import Stopping
-from fastapi_chain.web.workers import siblings
+from fastapi_chain.web.workers import address, siblings
 
 shared = Registry("shared")
 
@@ -612,6 +612,26 @@ def test_what_tasks_log_is_still_seen(serving, capsys, monkeypatch):
 
     asyncio.run(main())
     assert capsys.readouterr().err == "in warn\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # No server has spawned this process: it may be behind anything.
+        ({}, ""),
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "127.0.0.1", "port": 8000, "ssl_certfile": "own.pem"}, "https://127.0.0.1:8000"),
+        # A port that the system chooses, a socket in a file, a socket of somebody else's.
+        ({"host": "127.0.0.1", "port": 0}, ""),
+        ({"host": "127.0.0.1", "port": 8000, "uds": "/run/app"}, ""),
+        ({"host": "127.0.0.1", "port": 8000, "fd": 3}, ""),
+    ],
+)
+def test_where_the_app_is_served(monkeypatch, config, expected):
+    """A child of uvicorn's knows the address; nobody else does."""
+    process = SimpleNamespace(_kwargs={"config": SimpleNamespace(**config)} if config else {})
+    monkeypatch.setattr("multiprocessing.current_process", lambda: process)
+    assert address() == expected
 
 
 @pytest.mark.parametrize(
