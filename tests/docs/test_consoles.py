@@ -19,7 +19,7 @@ from tests.docs.pages import ALL_COMMANDS, DOCS, EXAMPLES, ID, PAGES, Command, b
 KNOWN = {"cd", "curl", "fastapi", "fastapi-chain", "git", "granian", "gunicorn", "hypercorn", "kill", "make", "pip"}
 KNOWN |= {"cat", "psql", "pytest", "python", "sqlite3", "uvicorn"}
 
-ELSEWHERE = {DOCS / "guide" / name for name in ("deploy.md", "several-machines.md")}
+ELSEWHERE = {DOCS / name for name in ("guide/deploy.md", "guide/several-machines.md", "reference/http.md")}
 """The pages whose processes test_processes.py starts."""
 
 CLI = Path(sys.executable).with_name("fastapi-chain")
