@@ -27,10 +27,11 @@ CLI = Path(sys.executable).with_name("fastapi-chain")
 
 
 def app_of(page: Path) -> str | None:
-    """Return the example whose app the page talks to: the first that it includes."""
+    """Return the example whose app the page talks to: the first that it includes, but what was there before."""
     if page.name == "README.md":
         return "first_chain"
-    return next((name.removesuffix(".py") for block in blocks(page) for name in block.snippets), None)
+    names = (name.removesuffix(".py") for block in blocks(page) for name in block.snippets)
+    return next((name for name in names if not name.startswith("before/")), None)
 
 
 def requests(page: Path) -> dict[str, list[Command]]:
