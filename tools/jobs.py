@@ -41,6 +41,9 @@ MYPYS = ("1.11.2", "1.18.2")
 MYPY_TESTS = tuple(f"tests/mypy/test_{name}.py" for name in ("programs", "plugin", "incremental", "source"))
 """The tests that run mypy."""
 
+PEERS = ("celery==5.7.0", "fastapi-taskflow==0.12.1", "taskiq==0.13.0", "taskiq-pipelines==0.1.4")
+"""The libraries whose programs the guide on migrating begins with."""
+
 WITHOUT_DATABASES = ("-k", "not postgresql and not sqlite and not durable")
 """How pytest leaves out what takes long and was seen on one Python: it runs on the others when `full` is asked for."""
 
@@ -51,6 +54,7 @@ LANES = min(2, os.cpu_count() or 1)
 """How many jobs run at a time: never more than two, for many tests start servers and look at what comes when."""
 
 NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starlette", "tenacity", "typing_extensions")
+NOT_PINNED += ("python-dateutil",)  # Celery wants one certain version.
 """What a job may choose for itself; of all else it gets the version in constraints.txt."""
 
 
@@ -301,6 +305,7 @@ def main(chosen: list[str]) -> int:
         Job(name="waiting", tests=WAITING_TESTS),
         Job(name="newest", tests=("tests", "fastapi_chain"), options=tuple(apart)),
         Job(name="browser", tests=("tests/browser",)),
+        Job(name="peers", tests=("tests/docs/test_before.py",), requirements=PEERS, pinned=False),
         *fastapi_jobs(),
         *mypy_jobs(),
         *others,

@@ -7,7 +7,8 @@ from fastapi_chain import Backoff, Failed, Outcome, Registry, Succeeded, chain, 
 from pydantic import BaseModel
 
 app = FastAPI()
-runtime = install(app)  # it keeps the runs: one for each key
+runtime = install(app)  # remembers runs: `key=` counts on that
+app.include_router(runtime.router(), prefix="/chains")
 hooks = Registry("hooks")
 
 
@@ -39,7 +40,6 @@ def get_client() -> Client:
 
 
 subscribers = ["https://a.example", "https://down.example", "https://b.example"]
-alarms: list[str] = []
 
 
 @hooks.task
@@ -63,7 +63,7 @@ async def summary(deliver: list[Outcome[Delivered]]) -> Report:
 
 @hooks.task(after=[deliver, summary], run_if="any_failed")
 async def alarm(summary: Report) -> None:
-    alarms.append(f"could not reach {', '.join(summary.failed)}")
+    print(f"alarm: could not reach {', '.join(summary.failed)}")  # here: call whoever is on duty
 
 
 @app.post("/events", status_code=202)

@@ -1,5 +1,5 @@
 from fastapi import FastAPI
-from fastapi_chain import Progress, chain, task
+from fastapi_chain import chain, task
 from pydantic import BaseModel
 
 app = FastAPI()
@@ -26,9 +26,8 @@ async def ship(line: Line) -> str:
 
 
 @task(after=[ship])
-async def note(ship: list[str], progress: Progress) -> None:
-    for parcel in progress.track(ship, text="writing the delivery note"):
-        print(parcel)
+async def note(ship: list[str]) -> None:
+    print(", ".join(ship))
 
 
 # --8<-- [end:tasks]
