@@ -16,6 +16,7 @@ from fastapi_chain.engines.durable.cron import Crons
 from fastapi_chain.engines.durable.database import Database, keys, workflows
 from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.looking import Looking
+from fastapi_chain.engines.durable.names import RUN
 from fastapi_chain.errors import EngineError
 from tests.engines.kit import Log
 from tests.engines.opened import opened, until
@@ -275,9 +276,14 @@ def test_what_a_dead_process_held(url: str):
 
 
 def test_old_runs_are_deleted(url: str):
-    """`history=` finished runs are kept, the last ones, with all that belongs to them."""
-    seen = Log()
-    ours = plain(seen)
+    """`history=` finished runs are kept, the last ones; of the others nothing is left, calls on queues included."""
+    registry = Registry("r")
+
+    @registry.task(limit=3)
+    async def only(n: int) -> int:
+        return n
+
+    ours = chain(registry, name="ours")
 
     async def main() -> None:
         async with opened(url, ours, history=2) as engine:
@@ -289,6 +295,11 @@ def test_old_runs_are_deleted(url: str):
             kept = [run for run in runs if (await asyncio.to_thread(Looking(engine.link).row, run.id)) is not None]
             assert len(kept) == 2
             assert runs[0] in kept
+            with engine.link.reading() as connection:
+                calls = list(
+                    connection.execute(sa.select(workflows.c.workflow_uuid).where(workflows.c.name != RUN)).scalars()
+                )
+            assert {call.partition(":")[0] for call in calls} == {run.id for run in kept}
 
     asyncio.run(main())
 
