@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
 from fastapi_chain.engines.base import Page, RunFilter, RunRequest
-from fastapi_chain.errors import ChainError, EngineUnavailable
+from fastapi_chain.errors import ChainError
 from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
@@ -36,12 +36,6 @@ AT_ONCE: Final = 40
 
 _PROBE: Final = 1.0
 """Seconds for which a database that has answered is believed to be there."""
-
-_PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
-"""Seconds between attempts to let a committed run begin while the database is away.
-
-The last one for all further ones.
-"""
 
 
 class NoPages:
@@ -298,26 +292,14 @@ class DurableEngine:
 
     async def _start(self, backend: DurableRun, order: Order) -> None:
         if backend.stored:
-            await self._release(order, backend.id)
+            # The request has committed: the run must begin.
+            await self.link.surely(self._intake.release, order, backend.id)
         elif self._dbos is not None and order.plain and self.runner.running < self._at_once:
             await self._begin(self._dbos, backend, order)
             return
         else:
             backend.settle(await self.link(self._intake.enqueue, order))
         backend.away()
-
-    async def _release(self, order: Order, run: str) -> None:
-        """Let a run begin whose request has committed: it must, however long the database is away."""
-        pauses = iter(_PAUSES)
-        pause = 0.0
-        while True:
-            try:
-                await self.link(self._intake.release, order, run)
-            except EngineUnavailable:
-                pause = next(pauses, pause)
-                await asyncio.sleep(pause)
-            else:
-                return
 
     async def _begin(self, dbos: Worker, backend: DurableRun, order: Order) -> None:
         """Store a run and begin it here."""

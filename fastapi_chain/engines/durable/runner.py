@@ -89,12 +89,12 @@ class Runner:
         if backend is not None:
             state, prior = backend.inner, Prior()
         else:
-            prior = await self._link(self._prior, run, doc)
+            prior = await self._link.surely(self._prior, run, doc)
             state = self._carried(run, doc)
             backend = self._desk.known(run) or self._desk.window(state)
         execution = Execution(self, state, prior, names=doc["names"], values=doc["values"], deadline=doc["deadline"])
         if doc["deadline"] is not None and prior.started is None:
-            await self._link(self._carrying.begun, run, state.clock.time())
+            await self._link.surely(self._carrying.begun, run, state.clock.time())
         backend.attach(execution)
         self._active[run] = execution
         ended = False
@@ -155,7 +155,7 @@ class Runner:
 
     async def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
         """Store a call of a task, unless it is there."""
-        await self._link(self._carrying.call, id_, queue, doc)
+        await self._link.surely(self._carrying.call, id_, queue, doc)
 
     async def outcomes(self, ids: list[str]) -> dict[str, OutcomeDoc | str]:
         """Return the outcomes of those calls that have one; text where there will never be one."""
@@ -167,7 +167,7 @@ class Runner:
 
     async def tell(self, rows: list[tuple[str, int, str]]) -> None:
         """Keep events: run, number and text of each."""
-        await self._link(self._carrying.told, rows)
+        await self._link.surely(self._carrying.told, rows)
 
     async def cancelled(self, runs: Iterable[str]) -> dict[str, str]:
         """Return those of *runs* that are to end early, each with the reason; calls for others end here."""
