@@ -79,7 +79,8 @@ class DurableEngine:
             worker: Whether runs run in this process; else it only takes them.
             pool: The threads of `def` tasks.
             sinks: Who is told every event of the runs that run here.
-            max_running: How many runs at once in this process; the others are queued.
+            max_running: How many runs at once in this process; the others are queued, in the order in which they came.
+                None: any number, and a run begins right where it was taken if that is a worker.
             history: How many finished runs are kept in the database.
             time_to_live: Seconds without a heartbeat after which a process counts as dead.
             queues: The queues of tasks with `queue=...` that this process works on.
@@ -98,7 +99,7 @@ class DurableEngine:
         self.plans = Plans(self.name, self.hop, plans, queues)
         self._app = app
         self._sinks = sinks
-        self._at_once = max_running or AT_ONCE
+        self._max_running = max_running
         self._history = history
         self._time_to_live = time_to_live
         self._crons = Crons(crons, self._due)
@@ -130,7 +131,7 @@ class DurableEngine:
         link = self.link = Link(self.database, self.process)
         self.keys, self._intake = DurableKeys(link), Intake(link)
         self._desk = Desk(self.name, link, self.plans, self.kept)
-        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state)
+        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state, max_running=self._max_running)
         chores = (self._crons,) if self.worker else ()
         self.keeper = Keeper(
             link,
@@ -158,7 +159,7 @@ class DurableEngine:
         migrate(self.database)
         self.database.create_tables(self.link.engine)
         if self.worker:
-            self._intake.register(RUNS, at_once=self._at_once)
+            self._intake.register(RUNS, at_once=self._max_running or AT_ONCE)
         self.plans.open(self._register)
 
     def _register(self, queue: TaskQueue) -> None:
@@ -294,7 +295,7 @@ class DurableEngine:
         if backend.stored:
             # The request has committed: the run must begin.
             await self.link.surely(self._intake.release, order, backend.id)
-        elif self._dbos is not None and order.plain and self.runner.running < self._at_once:
+        elif self._dbos is not None and order.plain and self._max_running is None and self.runner.running < AT_ONCE:
             await self._begin(self._dbos, backend, order)
             return
         else:

@@ -1,6 +1,7 @@
 """The runs and calls of tasks that run in this process."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -32,7 +33,14 @@ class Runner:
     """Runs what DBOS hands it, and carries word between that and the database."""
 
     def __init__(
-        self, link: Link, plans: Plans, desk: Desk, hop: Hopper, fresh_state: Callable[..., StoredState]
+        self,
+        link: Link,
+        plans: Plans,
+        desk: Desk,
+        hop: Hopper,
+        fresh_state: Callable[..., StoredState],
+        *,
+        max_running: int | None,
     ) -> None:
         """Prepare.
 
@@ -42,6 +50,7 @@ class Runner:
             desk: Knows the windows on runs.
             hop: Runs sync callables in a thread.
             fresh_state: Makes a run of which nothing has run: `fresh_state(schema, values, doc)`.
+            max_running: How many runs run here at once; None: any number.
         """
         self.hop = hop
         self.elsewhere = Elsewhere(self)
@@ -54,6 +63,9 @@ class Runner:
         self._carrying = Carrying(link)
         self._active: dict[str, Execution] = {}
         self._calls: dict[str, Execution] = {}
+        # DBOS may hand over more: another worker may have told the queue of more room, which holds for all.
+        self._room = asyncio.Semaphore(max_running or sys.maxsize)
+        self._waiting: set[asyncio.Task[object]] = set()
         self._courier = Courier(self, self._active.values)
 
     @property
@@ -69,10 +81,12 @@ class Runner:
         """Leave what runs to others."""
         for execution in [*self._active.values(), *self._calls.values()]:
             execution.leave()
+        for task in self._waiting:
+            task.cancel()
 
     async def idle(self) -> None:
         """Return when nothing runs here any more."""
-        while self.fresh or self._active or self._calls:  # noqa: ASYNC110 - only tests wait for that
+        while self.fresh or self._active or self._calls or self._waiting:  # noqa: ASYNC110 - only tests wait for that
             await asyncio.sleep(_IDLE)
 
     async def stop(self) -> None:
@@ -83,7 +97,20 @@ class Runner:
     # --- what DBOS hands over
 
     async def run(self, doc: RunDoc) -> EndDoc:
-        """Run a run to its end."""
+        """Run a run to its end, as soon as there is room for it."""
+        me = asyncio.current_task()
+        assert me is not None, "DBOS runs it as a task"
+        self._waiting.add(me)
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting.discard(me)
+        try:
+            return await self._run(doc)
+        finally:
+            self._room.release()
+
+    async def _run(self, doc: RunDoc) -> EndDoc:
         run = workflow_id()
         backend = self.fresh.pop(run, None)
         if backend is not None:
