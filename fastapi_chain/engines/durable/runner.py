@@ -10,6 +10,8 @@ from typing import Final
 from fastapi_chain._threads import Hopper
 from fastapi_chain.engines.program import Program
 from fastapi_chain.errors import EngineError
+from fastapi_chain.events import Event
+from fastapi_chain.observe.tasklog import keep_line
 
 from .adapter import Checkpoints, workflow_id
 from .backend import DurableRun
@@ -19,11 +21,13 @@ from .courier import Courier
 from .desk import Desk
 from .documents import OutcomeDoc
 from .execution import Execution
+from .journal import Reports
 from .link import Link
 from .plans import Plans
 from .prior import EndDoc, Prior
 from .schema import Schema, StoredState
 from .stored import RunDoc
+from .telling import load_event
 
 _IDLE: Final = 0.02
 """Seconds between two looks at whether anything runs."""
@@ -63,10 +67,11 @@ class Runner:
         self._carrying = Carrying(link)
         self._active: dict[str, Execution] = {}
         self._calls: dict[str, Execution] = {}
+        self._reports: dict[str, Reports] = {}
         # DBOS may hand over more: another worker may have told the queue of more room, which holds for all.
         self._room = asyncio.Semaphore(max_running or sys.maxsize)
         self._waiting: set[asyncio.Task[object]] = set()
-        self._courier = Courier(self, self._active.values)
+        self._courier = Courier(self, self._active.values, self._reports.items)
 
     @property
     def running(self) -> int:
@@ -118,6 +123,8 @@ class Runner:
         else:
             prior = await self._link.surely(self._prior, run, doc)
             state = self._carried(run, doc)
+            for event in prior.logged:
+                keep_line(state, event)
             backend = self._desk.known(run) or self._desk.window(state)
         execution = Execution(self, state, prior, names=doc["names"], values=doc["values"], deadline=doc["deadline"])
         if doc["deadline"] is not None and prior.started is None:
@@ -127,6 +134,7 @@ class Runner:
         ended = False
         try:
             end = await execution.perform(backend, Checkpoints())
+            execution.journal.conclude()
             await self._courier.tell([execution])
             ended = True
         finally:
@@ -166,13 +174,17 @@ class Runner:
         state = self._carried(doc["run"], run)
         step = self.program(state).steps[schema.plan.index[doc["task"]]]
         unit = child_unit(state, step, self.hop, doc)
+        reports = Reports()
+        state.sinks, state.followed = (*state.sinks, reports), True
         execution = Execution(self, state, Prior(), names=[], values=doc["values"])
         id_ = workflow_id()
-        self._calls[id_] = execution
+        self._calls[id_], self._reports[id_] = execution, reports
         try:
-            return await execution.call(unit, DurableRun(self._desk, state), Checkpoints())
+            outcome = await execution.call(unit, DurableRun(self._desk, state), Checkpoints())
+            await self._courier.report(id_, reports)
         finally:
-            del self._calls[id_]
+            del self._calls[id_], self._reports[id_]
+        return outcome
 
     # --- what they need in their turn
 
@@ -187,6 +199,14 @@ class Runner:
     async def outcomes(self, ids: list[str]) -> dict[str, OutcomeDoc | str]:
         """Return the outcomes of those calls that have one; text where there will never be one."""
         return await self._link(self._carrying.outcomes, ids)
+
+    async def report(self, id_: str, texts: list[str]) -> None:
+        """Keep what a call has to report."""
+        await self._link.surely(self._carrying.report, id_, texts)
+
+    async def reports(self, ids: list[str]) -> list[tuple[str, Event]]:
+        """Return what calls have reported since the last time, each with the id of the call."""
+        return [(id_, load_event(text)) for id_, text in await self._link(self._carrying.reports, ids)]
 
     async def revoke(self, ids: list[str]) -> None:
         """Let calls of tasks end that nobody waits for any more."""
