@@ -183,9 +183,11 @@ class Database:
             EngineError: A newer version of this library has been here.
         """
         with self.reached(), engine.begin() as connection:
+            # Two processes that start at once would both find nothing.
             if not self.is_sqlite:
-                # Two processes that start at once would both find nothing.
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(727274)"))
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             _metadata.create_all(connection)
             found = connection.execute(sa.select(meta.c.format)).scalar()
             if found is None:
