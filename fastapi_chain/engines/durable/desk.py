@@ -65,8 +65,10 @@ class Desk:
 
     def _read(self, row: Row) -> StoredState:
         schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
-        told = map(load_event, self._looking.events(row.run, 0)) if row.status == "PENDING" else ()
-        return Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
+        told = [load_event(text) for text in self._looking.events(row.run, 0)] if row.status == "PENDING" else []
+        state = Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
+        state.seq = told[-1].seq if told else self._looking.last(row.run)
+        return state
 
     async def look_soon(self, run: str) -> StoredState | None:
         """Do the same in a thread."""
