@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sqlite3
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +178,15 @@ def test_a_new_sqlite_has_a_clock_of_its_own(url: str, monkeypatch: pytest.Monke
                 assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
     asyncio.run(main())
+
+
+def test_sqlite_tells_parts_of_seconds(tmp_path: Path):
+    """DBOS counts the starts of a second by `strftime('%s', 'now')`, which knows whole seconds; all else is as it was."""
+    engine = database_module.Database(f"sqlite:///{tmp_path}/clock.db").connect(patient=True, size=1)
+    with engine.connect() as connection:
+        before = time.time()
+        now = connection.exec_driver_sql("SELECT strftime('%s', 'now')").scalar_one()
+        assert before <= now <= time.time()
+        text = connection.exec_driver_sql("SELECT strftime('%Y-%m', '2026-11-24', '+1 month')").scalar_one()
+        assert text == "2026-12"
+    engine.dispose()

@@ -126,8 +126,14 @@ class DurableRun:
         """Show a run that begins, or goes on, here."""
         self.execution, self.local, self.stored = execution, True, True
         self._state = execution.state
-        self.performer = asyncio.current_task()
         self.stream = None
+        self.performer = asyncio.current_task()
+        assert self.performer is not None, "a run runs in an asyncio task"
+        # Until its end is stored, only this window knows of it: whoever has seen the end must not see it run again.
+        self.performer.add_done_callback(self._hold)
+
+    def _hold(self, _performer: object) -> None:
+        """Do nothing, but be there until then."""
 
     def detach(self, *, ended: bool) -> None:
         """It does not run here any more: it has *ended*, or others go on with it."""
@@ -150,7 +156,11 @@ class DurableRun:
     @property
     def seq(self) -> int:
         inner = self.inner
-        return inner.seq if inner.followed else max(inner.seq, len(replay(inner)))
+        told = inner.followed or (inner.seq and not self.local)
+        if told or not (self.local or inner.finished is not None):
+            # Of what happens elsewhere, no more than the database knows: else whoever follows it would miss something.
+            return inner.seq
+        return max(inner.seq, len(replay(inner)))
 
     @property
     def started_by(self) -> str | None:

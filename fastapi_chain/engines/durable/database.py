@@ -7,7 +7,7 @@ That of requests gives up soon, since clients cannot.
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -183,9 +183,11 @@ class Database:
             EngineError: A newer version of this library has been here.
         """
         with self.reached(), engine.begin() as connection:
+            # Two processes that start at once would both find nothing.
             if not self.is_sqlite:
-                # Two processes that start at once would both find nothing.
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(727274)"))
+            else:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             _metadata.create_all(connection)
             found = connection.execute(sa.select(meta.c.format)).scalar()
             if found is None:
@@ -238,6 +240,19 @@ class _SqliteSetup:
         if sqlite3.sqlite_version_info < _SQLITE_WITH_CLOCK:
             # DBOS goes by the version of Python, but an older SQLite answers NULL.
             connection.create_function("unixepoch", -1, lambda *_: time.time())
+        connection.create_function("strftime", -1, _strftime)
+
+
+def _strftime(*arguments: object) -> object:
+    """Return what SQLite's `strftime` does; but the time of day, which DBOS asks for like this, to the millisecond.
+
+    It is what the rates of tasks are counted by.
+    """
+    if arguments == ("%s", "now"):
+        return time.time()
+    with closing(sqlite3.connect(":memory:")) as plain:
+        row = plain.execute(f"SELECT strftime({', '.join('?' * len(arguments))})", arguments).fetchone()
+        return row[0]
 
 
 def _unknown(url: str) -> EngineError:

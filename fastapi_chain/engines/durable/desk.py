@@ -66,8 +66,11 @@ class Desk:
     def _read(self, row: Row, *, whole: bool) -> StoredState:
         """Put a run together; what its tasks have logged only if it is wanted as a *whole*."""
         schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
-        told = map(load_event, self._looking.events(row.run, 0)) if whole or row.status == "PENDING" else ()
-        return Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
+        wanted = whole or row.status == "PENDING"
+        told = [load_event(text) for text in self._looking.events(row.run, 0)] if wanted else []
+        state = Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
+        state.seq = told[-1].seq if told else self._looking.last(row.run)
+        return state
 
     async def look_soon(self, run: str) -> StoredState | None:
         """Do the same in a thread."""
