@@ -91,7 +91,7 @@ class RunState(Telling):
     main: "asyncio.Task[object] | None" = None
     """The task that performs it, once tasks of the run have to share it with others (engines/line.py)."""
     left_behind: int = 0
-    """How many cancellations of that task nobody has meant (engines/outside.py)."""
+    """How many cancellations of that task nobody has meant (engines/driving.py)."""
     spotless: bool = True
     """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
     _ledger: Ledger | None = None

@@ -71,6 +71,32 @@ def test_tasks_see_the_context_variables_of_whoever_starts_the_run(memory: Memor
     }
 
 
+def test_tasks_side_by_side_do_not_see_what_one_has_set(memory: MemoryKit):
+    """A task that waits has set a variable before: the others, which start because it waits, do not see that."""
+    seen: dict[str, str] = {}
+
+    @task
+    async def sets() -> None:
+        var.set("its own")
+        await asyncio.sleep(1)
+        seen["sets"] = var.get()
+
+    @task
+    async def beside() -> None:
+        seen["beside"] = var.get()
+
+    @task
+    def in_thread() -> None:
+        seen["in_thread"] = var.get()
+
+    async def main():
+        var.set("mine")
+        await chain(sets, beside, in_thread).run()
+
+    memory.play(main)
+    assert seen == {"sets": "its own", "beside": "mine", "in_thread": "mine"}
+
+
 def test_runs_do_not_see_each_others_variables(memory: MemoryKit):
     """What a task of one run sets is not seen by another run that was started beside it."""
     seen = Log()
