@@ -408,6 +408,32 @@ def test_a_chain_above_its_route_is_found_at_start_up(is_async):
     )
 
 
+@pytest.mark.parametrize("included", [True, False], ids=["in another app", "in a router of no app"])
+def test_an_endpoint_may_start_its_chain_in_another_app_alone(included):
+    """Whoever has put the chain on it somewhere, and not here, wants that; so may two apps share all of a router."""
+
+    @task
+    async def note() -> None: ...
+
+    async def endpoint() -> None: ...
+
+    shared, chained, bare = APIRouter(), APIRouter(), APIRouter()
+    shared.post("/shared")(chain(note, name="shared")(endpoint))
+    chained.post("/x")(chain(note, name="chained")(endpoint))
+    bare.post("/x")(endpoint)
+    apps = [FastAPI(), FastAPI(), FastAPI()]
+    if included:
+        apps[0].include_router(chained)
+    for app in apps[:2]:
+        app.include_router(shared)
+    apps[2].include_router(bare)
+    # The one without the chain is the first to start.
+    for app in reversed(apps):
+        install(app)
+        with TestClient(app) as client:
+            assert client.post("/shared").status_code == (404 if app is apps[2] else 200)
+
+
 def test_a_chain_that_a_route_leads_to_is_in_order():
     """Through decorators, as a method, as a partial; and a function may be an endpoint with and without its chain."""
     seen: Log = []
