@@ -16,6 +16,7 @@ from fastapi_chain import (
     DeclarationError,
     DecoratorOrder,
     DuplicateChain,
+    EngineUnavailable,
     InvalidChain,
     MissingInput,
     Registry,
@@ -45,6 +46,21 @@ def slow(log: Log, name: str = "run") -> Chain:
 
 async def nothing() -> None:
     """Be an endpoint."""
+
+
+def test_an_engine_that_does_not_answer_an_endpoint_is_an_error_of_that_endpoint():
+    """What the endpoint itself asks of an engine, it answers for: the app's own 500, and the server is told."""
+    app = FastAPI()
+
+    @app.post("/x")
+    async def endpoint() -> None:
+        raise EngineUnavailable(engine="postgresql", reason="connection refused")
+
+    install(app)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert (client.post("/x").status_code, client.post("/x").text) == (500, "Internal Server Error")
+    with TestClient(app) as client, pytest.raises(EngineUnavailable):
+        client.post("/x")
 
 
 # --- from start-up to shutdown
