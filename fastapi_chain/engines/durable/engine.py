@@ -180,6 +180,7 @@ class DurableEngine:
             hurry.cancel()
         for task in self._tasks:
             task.cancel()
+        await self.runner.conclude()
         self.runner.leave()
         if waiting:
             await asyncio.wait(waiting)
