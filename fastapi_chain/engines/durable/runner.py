@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -48,7 +47,7 @@ class Runner:
         hop: Hopper,
         fresh_state: Callable[..., StoredState],
         *,
-        max_running: int | None,
+        at_once: int,
     ) -> None:
         """Prepare.
 
@@ -58,7 +57,7 @@ class Runner:
             desk: Knows the windows on runs.
             hop: Runs sync callables in a thread.
             fresh_state: Makes a run of which nothing has run: `fresh_state(schema, values, doc)`.
-            max_running: How many runs run here at once; None: any number.
+            at_once: How many runs run here at once.
         """
         self.hop = hop
         self.elsewhere = Elsewhere(self)
@@ -73,7 +72,7 @@ class Runner:
         self._active: set[Execution] = set()
         self._calls: dict[Execution, tuple[str, Reports]] = {}
         # DBOS may hand over more: another worker may have told the queue of more room, which holds for all.
-        self._room = asyncio.Semaphore(max_running or sys.maxsize)
+        self._room = asyncio.Semaphore(at_once)
         self._coming: set[asyncio.Task[object]] = set()
         self._left = False
         self._courier = Courier(self, self._active.copy, self._calls.values)
@@ -81,7 +80,7 @@ class Runner:
     @property
     def running(self) -> int:
         """How many runs run here, or are about to."""
-        return len(self._active) + len(self.fresh)
+        return len(self._active) + len(self._coming) + len(self.fresh)
 
     def start(self) -> None:
         """Begin to carry word, on the running loop."""
