@@ -1,7 +1,7 @@
 """How runs are found, and what may be done with them from anywhere. Everything here blocks, and belongs in a thread."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -60,11 +60,11 @@ class Looking:
             query = sa.select(events.c.event).where(events.c.run == run, events.c.seq > after).order_by(events.c.seq)
             return list(connection.execute(query).scalars())
 
-    def last(self, run: str) -> int:
-        """Return the number of the last event of a run that the database knows; 0 where there is none."""
+    def last(self, runs: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each run that has any in the database."""
         with self._link.reading() as connection:
-            query = sa.select(sa.func.max(events.c.seq)).where(events.c.run == run)
-            return connection.execute(query).scalar() or 0
+            query = sa.select(events.c.run, sa.func.max(events.c.seq)).where(events.c.run.in_(runs))
+            return {run: seq for run, seq in connection.execute(query.group_by(events.c.run))}
 
     def is_told(self, run: str) -> bool:
         """Whether the database knows any event of a run."""
