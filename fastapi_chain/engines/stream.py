@@ -32,12 +32,20 @@ class Stream:
         """Expect more: the run is retried, and its end was not the last one."""
         self._over = False
 
+    def leave(self) -> None:
+        """Expect no more: the run goes on elsewhere."""
+        self._over = True
+        self._wake()
+
     def __call__(self, event: Event) -> None:
         """Take one more event: the stream is a sink."""
         self._events.append(event)
         self._over = isinstance(event, RunFinished)
         if len(self._events) > 2 * KEPT:
             del self._events[:KEPT]
+        self._wake()
+
+    def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             on_loop(future.get_loop(), settle, future, None, None)

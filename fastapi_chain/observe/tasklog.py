@@ -111,6 +111,13 @@ def lines_of(run: RunState) -> Iterator[LogLine]:
     yield from () if book is None else book.lines
 
 
+def keep_line(run: RunState, event: TaskLogged) -> None:
+    """Keep with *run* what one of its tasks has logged in another process, or before *run* was read from a database."""
+    moment = event.at.timestamp() - run.epoch
+    line = LogLine(task=event.task, attempt=event.attempt, level=event.level, text=event.text, moment=moment)
+    _books.setdefault(run, _Book()).fit(line)
+
+
 class _Keeper(logging.Handler):
     """Keeps records with the run of the task that has made them."""
 

@@ -151,6 +151,31 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path_factory: pytest.TempPat
         databases.close()
 
 
+def test_what_must_be_done_waits_for_the_database(tmp_path_factory: pytest.TempPathFactory):
+    """What a run cannot do without is tried until the server is back; an engine comes to its end without it, too."""
+    databases = Databases(tmp_path_factory.mktemp("gone"))
+    url, server = databases.postgres(), databases.server
+
+    async def main() -> None:
+        async with opened(url) as engine:
+            server.stop()
+            with pytest.raises(EngineUnavailable):
+                await engine.link(engine.link.probe)
+            surely = asyncio.ensure_future(engine.link.surely(lambda: engine.link.probe() or "done"))
+            await asyncio.sleep(0.3)
+            assert not surely.done()
+            server.start()
+            assert await surely == "done"
+        async with opened(url, worker=False):
+            server.stop()
+
+    try:
+        asyncio.run(main())
+    finally:
+        server.start()
+        databases.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such modes there")
 def test_a_full_disk(tmp_path: Path):
     """A database that cannot grow refuses runs, and takes them again when it can."""

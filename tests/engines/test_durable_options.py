@@ -16,6 +16,7 @@ from fastapi_chain.engines.durable.cron import Crons
 from fastapi_chain.engines.durable.database import Database, keys, workflows
 from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.looking import Looking
+from fastapi_chain.engines.durable.names import RUN, RUNS
 from fastapi_chain.errors import EngineError
 from tests.engines.kit import Log
 from tests.engines.opened import opened, until
@@ -187,8 +188,8 @@ def test_so_many_runs_may_wait(url: str):
 
 
 def test_beyond_what_may_run_at_once_runs_wait(url: str):
-    """`max_running=` holds for each process."""
-    registry, now, most = Registry("r"), [0], [0]
+    """`max_running=` counts all runs of a process, whatever DBOS hands it; what waits there is left to others at its end."""
+    registry, now, most, go_on = Registry("r"), [0], [0], asyncio.Event()
 
     @registry.task
     async def only() -> None:
@@ -196,16 +197,24 @@ def test_beyond_what_may_run_at_once_runs_wait(url: str):
         most[0] = max(most[0], now[0])
         await asyncio.sleep(0.05)
         now[0] -= 1
+        await go_on.wait()
 
     ours = chain(registry, name="ours")
 
     async def main() -> None:
-        async with opened(url, ours, max_running=2):
+        async with opened(url, ours, max_running=2) as engine:
+            # As another worker would that has room for more.
+            await engine.link(engine._intake.register, RUNS, at_once=5)
             runs = [await ours.start() for _ in range(6)]
+            await until(lambda: len(engine.runner._active) == 2 and len(engine.runner._waiting) == 3)
+        now[0] = 0
+        go_on.set()
+        async with opened(url, ours, max_running=2) as engine:
             for run in runs:
-                await run.wait(20)
-        # What is taken from the queue is not counted among what began right here.
-        assert most[0] <= 4
+                found = await engine.find(run.id)
+                assert found is not None
+                await Run(found).wait(20)
+        assert most[0] == 2
 
     asyncio.run(main())
 
@@ -275,9 +284,14 @@ def test_what_a_dead_process_held(url: str):
 
 
 def test_old_runs_are_deleted(url: str):
-    """`history=` finished runs are kept, the last ones, with all that belongs to them."""
-    seen = Log()
-    ours = plain(seen)
+    """`history=` finished runs are kept, the last ones; of the others nothing is left, calls on queues included."""
+    registry = Registry("r")
+
+    @registry.task(limit=3)
+    async def only(n: int) -> int:
+        return n
+
+    ours = chain(registry, name="ours")
 
     async def main() -> None:
         async with opened(url, ours, history=2) as engine:
@@ -289,6 +303,11 @@ def test_old_runs_are_deleted(url: str):
             kept = [run for run in runs if (await asyncio.to_thread(Looking(engine.link).row, run.id)) is not None]
             assert len(kept) == 2
             assert runs[0] in kept
+            with engine.link.reading() as connection:
+                calls = list(
+                    connection.execute(sa.select(workflows.c.workflow_uuid).where(workflows.c.name != RUN)).scalars()
+                )
+            assert {call.partition(":")[0] for call in calls} == {run.id for run in kept}
 
     asyncio.run(main())
 

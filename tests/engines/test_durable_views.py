@@ -1,12 +1,15 @@
 """A run as processes see it that do not run it: how it stands, what happens in it, and what they may do with it."""
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from fastapi_chain import (
+    EngineUnavailable,
     NothingToRetry,
     Progress,
     Registry,
@@ -14,12 +17,20 @@ from fastapi_chain import (
     RunCancelled,
     RunFinished,
     RunNotFinished,
+    Skip,
+    TaskContext,
     chain,
 )
 from fastapi_chain.engines.base import Answer, RunFilter
+from fastapi_chain.engines.durable import courier as courier_module
+from fastapi_chain.engines.durable.courier import Courier, Post
+from fastapi_chain.engines.durable.database import events
+from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.keys import AGE
 from fastapi_chain.engines.durable.looking import Looking
-from fastapi_chain.events import TaskProgressed
+from fastapi_chain.events import Event, TaskLogged, TaskProgressed
+from fastapi_chain.observe.tasklog import TaskLogs, lines_of
+from fastapi_chain.outcome import ProgressInfo
 from tests.engines.kit import Log, states
 from tests.engines.opened import opened, until
 
@@ -136,6 +147,157 @@ def test_events_of_a_run_that_is_over_in_a_moment(url: str):
             assert [event.kind for event in more][-3:] == ["task.started", "task.succeeded", "run.finished"]
 
     asyncio.run(main())
+
+
+def logged_by(events: Sequence[Event]) -> list[tuple[str, str]]:
+    return [(event.task, event.text) for event in events if isinstance(event, TaskLogged)]
+
+
+def test_what_tasks_log_and_report_is_seen_everywhere(url: str):
+    """Logs, progress and retries of a run, those of calls on queues too, are seen by a process that runs nothing of it.
+
+    They are there after its end, be it over in a moment, and where it was carried on.
+    """
+    registry, log, logs = Registry("r"), logging.getLogger("user"), TaskLogs()
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    @registry.task
+    async def first(progress: Progress) -> int:
+        progress(1, 1, "all")
+        log.warning("first says %s", "hello")
+        return 1
+
+    @registry.task(after=[first], limit=2, retries=1, backoff=0.01)
+    async def second(first: int, ctx: TaskContext, progress: Progress) -> int:
+        progress(1, 2, "half")
+        log.warning("second, attempt %d", ctx.attempt)
+        if ctx.attempt == 1:
+            raise ConnectionError("no answer")
+        await asyncio.sleep(0.5)
+        return 2
+
+    @registry.task(after=[second])
+    async def third(second: int) -> int:
+        reached.set()
+        await go_on.wait()
+        log.warning("third")
+        return 3
+
+    long, short = chain(third, name="long"), chain(first, name="short")
+    wanted = [("first", "first says hello"), ("second", "second, attempt 1"), ("second", "second, attempt 2")]
+
+    async def seen_from(other: DurableEngine, run: Run) -> tuple[list[Event], Run]:
+        found = await other.find(run.id)
+        assert found is not None
+        return [event async for event in Run(found).events()], Run(found)
+
+    async def main() -> None:
+        async with opened(url, long, short, here=False, worker=False) as other:
+            async with opened(url, long, short):
+                quick = await short.run()
+                told, _ = await seen_from(other, quick)
+                assert logged_by(told) == wanted[:1]
+                assert any(isinstance(event, TaskProgressed) for event in told)
+                looked = await other._desk.look_soon(quick.id)
+                assert looked is not None
+                assert [line.text for line in lines_of(looked)] == ["first says hello"]
+                assert looked.progress["first"].text == "all"
+                run = await long.start()
+                await reached.wait()
+            go_on.set()
+            async with opened(url, long, short) as engine:
+                found = await engine.find(run.id)
+                assert found is not None
+                await found.wait(20)
+                assert [line.text for line in lines_of(found.inner)] == [*[text for _, text in wanted], "third"]
+            told, seen = await seen_from(other, run)
+            assert logged_by(told) == [*wanted, ("third", "third")]
+            about = [event.kind for event in told if getattr(event, "task", "") == "second"]
+            assert [kind for kind in about if kind not in {"task.log", "task.progress"}] == [
+                "task.started",
+                "task.retrying",
+                "task.started",
+                "task.succeeded",
+            ]
+            assert about.count("task.progress") >= 1
+            assert seen.tasks["second"].progress == ProgressInfo(done=1, total=2, text="half")
+            with other.link.reading() as connection:
+                assert set(connection.execute(sa.select(events.c.run)).scalars()) == {quick.id, run.id}
+
+    logs.begin()
+    try:
+        asyncio.run(main())
+    finally:
+        logs.end()
+
+
+def test_what_a_call_elsewhere_comes_to_is_told_once(url: str):
+    """The sinks of an app are told of a task with a limit where it runs, and only there; who follows the run hears it, too."""
+    registry, told, go_on = Registry("r"), Log(), asyncio.Event()
+
+    @registry.task(limit=1)
+    async def works() -> int:
+        return 1
+
+    @registry.task(limit=1, optional=True)
+    async def fails() -> None:
+        raise ValueError("bad")
+
+    @registry.task(limit=1)
+    async def skips() -> None:
+        raise Skip("nothing to do")
+
+    @registry.task(limit=1)
+    async def waits() -> None:
+        await go_on.wait()
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours, sinks=(lambda event: told((event.kind, getattr(event, "task", ""))),)):
+            run = await ours.start()
+            following = run.events()
+            seen = [await anext(following)]
+            go_on.set()
+            seen += [event async for event in following]
+            assert run.state == "succeeded"
+        ends = {
+            ("task.succeeded", "works"),
+            ("task.failed", "fails"),
+            ("task.skipped", "skips"),
+            ("task.succeeded", "waits"),
+        }
+        wanted = sorted([*ends, *[("task.started", name) for name in ("works", "fails", "skips", "waits")]])
+        for heard in (told, [(event.kind, getattr(event, "task", "")) for event in seen]):
+            assert sorted(one for one in heard if one[1]) == wanted
+
+    asyncio.run(main())
+
+
+def test_word_is_carried_after_an_error(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    """Whatever goes wrong when word is carried, it is carried the next time."""
+    monkeypatch.setattr(courier_module, "SECONDS", 0.01)
+    failures: list[Exception] = [ValueError("a bug"), EngineUnavailable(engine="x", reason="away")]
+    carried = asyncio.Event()
+
+    class Away(Post):
+        """A database that answers after two errors."""
+
+        async def cancelled(self, runs: list[str]) -> dict[str, str]:
+            if failures:
+                raise failures.pop(0)
+            carried.set()
+            return {}
+
+    async def main() -> None:
+        courier = Courier(Away(), tuple, tuple)
+        courier.start()
+        async with asyncio.timeout(20):
+            await carried.wait()
+        await courier.stop()
+
+    asyncio.run(main())
+    assert [record.message for record in caplog.records] == ["word of runs could not be carried"]
 
 
 def test_a_run_is_followed_where_it_runs(url: str):

@@ -8,6 +8,7 @@
     snapshot.py   a whole run as JSON: what stands at the beginning of a round of retries
     telling.py    events as text and back
     prior.py      how a run has ended, and what one must know that is carried on
+    journal.py    what is told of a run, or of a call for one, until the database knows it
     children.py   tasks with workers of their own: `queue=`, `limit=`, `rate=`
     execution.py  one run that runs in this process: the same schedule as in memory, with a checkpoint for each task
     stored.py     what is stored of a run

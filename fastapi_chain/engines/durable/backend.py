@@ -17,6 +17,7 @@ from fastapi_chain.engines.replay import replay
 from fastapi_chain.engines.stream import Stream
 from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
 from fastapi_chain.events import Event
+from fastapi_chain.events import RunFinished as Finished
 from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.outcome import TaskRecord
 
@@ -137,7 +138,11 @@ class DurableRun:
     def detach(self, *, ended: bool) -> None:
         """It does not run here any more: it has *ended*, or others go on with it."""
         self.execution = None
+        if self.stream is not None:
+            self.stream.leave()
         if not ended:
+            # Even if it had come to its end: nobody has stored that.
+            self._state.finished = None
             self.local = False
             self._seen = 0.0
 
@@ -250,12 +255,14 @@ class DurableRun:
     async def events(self, after: int) -> AsyncIterator[Event]:
         """Yield the events with a greater number than *after*."""
         while True:
-            stream = self.follow()
-            if stream is not None:
-                async for event in stream.read(after):
+            execution = self.execution
+            if execution is not None:
+                async for event in self._events_here(execution, self.follow(execution), after):
                     yield event
                     after = event.seq
-                return
+                if self._state.finished is not None:
+                    return
+                continue
             # In this order: what is told between the two is read on the next turn.
             state = await self._home.look_soon(self.id)
             over = state is None or state.finished is not None
@@ -270,14 +277,27 @@ class DurableRun:
                 return
             await asyncio.sleep(FRESH)
 
-    def follow(self) -> Stream | None:
-        """Return the stream of its events, if it runs here; from now on they are all told."""
-        execution = self.execution
-        if execution is None:
-            return None
+    async def _events_here(self, execution: Execution, stream: Stream, after: int) -> AsyncIterator[Event]:
+        performer = self.performer
+        # What happened before it was carried on here is in the database.
+        earlier = execution.journal.before
+        for event in await self._home.told(self.id, after) if after < earlier else ():
+            if event.seq <= earlier:
+                yield event
+                after = event.seq
+        async for event in stream.read(after):
+            if isinstance(event, Finished) and performer is not None:
+                # Whoever hears of its end may rely on it: it is stored.
+                await asyncio.wait((performer,))
+                if self._state.finished is None:
+                    return
+            yield event
+
+    def follow(self, execution: Execution) -> Stream:
+        """Return the stream of its events while *execution* runs it here; from now on they are all told."""
         if self.stream is None:
-            self.stream = Stream(execution.follow())
-            execution.state.sinks = (*execution.state.sinks, self.stream)
+            self.stream = Stream(execution.journal.follow())
+            execution.journal.listen(self.stream)
         return self.stream
 
     async def cancel(self) -> None:

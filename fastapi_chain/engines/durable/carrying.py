@@ -6,6 +6,8 @@ from typing import Any, Final, cast
 
 import sqlalchemy as sa
 
+from fastapi_chain.events import TaskLogged
+
 from .children import ChildDoc
 from .database import events, orders, outputs, steps, workflows
 from .documents import OutcomeDoc
@@ -14,6 +16,7 @@ from .names import TASK, VERSION
 from .prior import Prior
 from .snapshot import Base
 from .stored import ACTIVE, FINISHED
+from .telling import load_event, task_of
 
 _CHUNK: Final = 500
 """How many ids one statement takes."""
@@ -35,14 +38,15 @@ class Carrying:
             ).all()
         # What was told in an earlier round is told again.
         since = 0 if order is None else order.since
-        docs = [json.loads(row.event) for row in told if row.seq > since]
+        docs = [load_event(row.event) for row in told if row.seq > since]
         return Prior(
             round=0 if order is None else order.round,
             base=None if order is None or order.base is None else cast("Base", json.loads(order.base)),
             cancel=None if order is None else order.cancel,
             started=None if order is None else order.started,
             seq=told[-1].seq if told else 0,
-            told=frozenset((doc["kind"], doc.get("task", "")) for doc in docs),
+            told=frozenset(map(task_of, docs)),
+            logged=[event for event in docs if isinstance(event, TaskLogged)],
         )
 
     def recorded(self, run: str) -> dict[int, OutcomeDoc]:
@@ -105,6 +109,32 @@ class Carrying:
                 )
                 for row in connection.execute(query):
                     found[row.workflow_uuid] = row.status.lower() if row.output is None else json.loads(row.output)
+        return found
+
+    def report(self, id_: str, texts: Sequence[str]) -> None:
+        """Keep what a call has to report until the run that waits for it hears of it."""
+        with self._link.writing() as connection:
+            # One after the other, even if a process tells that was only asleep.
+            connection.execute(
+                sa.select(workflows.c.workflow_uuid).where(workflows.c.workflow_uuid == id_).with_for_update()
+            )
+            last = connection.execute(sa.select(sa.func.max(events.c.seq)).where(events.c.run == id_)).scalar() or 0
+            rows = [{"run": id_, "seq": seq, "event": text} for seq, text in enumerate(texts, start=last + 1)]
+            connection.execute(sa.insert(events), rows)
+
+    def reports(self, ids: Sequence[str]) -> list[tuple[str, str]]:
+        """Return what calls have reported, each with the id of the call, and keep it no longer."""
+        found: list[tuple[str, str]] = []
+        for start in range(0, len(ids), _CHUNK):
+            wanted = events.c.run.in_(ids[start : start + _CHUNK])
+            with self._link.reading() as connection:
+                rows = connection.execute(sa.select(events).where(wanted).order_by(events.c.run, events.c.seq)).all()
+            if rows:
+                keys = [{"of": row.run, "up_to": row.seq} for row in rows]
+                with self._link.writing() as connection:
+                    read = sa.and_(events.c.run == sa.bindparam("of"), events.c.seq == sa.bindparam("up_to"))
+                    connection.execute(sa.delete(events).where(read), keys)
+            found += [(row.run, row.event) for row in rows]
         return found
 
     def revoke(self, ids: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ import contextlib
 from typing import Final, Protocol, TypedDict
 
 from fastapi_chain._serialize import codec_of
+from fastapi_chain._state import Sink
 from fastapi_chain._state.ledger import Ledger
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import EngineUnavailable
+from fastapi_chain.events import Event
 from fastapi_chain.execute.unit import Step, Unit
 from fastapi_chain.plan import Node, Plan
 from fastapi_chain.plan.nodes import MISSING
@@ -125,6 +127,9 @@ class Post(Protocol):
     async def outcomes(self, ids: list[str]) -> dict[str, OutcomeDoc | str]:
         """Return the outcomes of those calls that have one; text where there will never be one."""
 
+    async def reports(self, ids: list[str]) -> list[tuple[str, Event]]:
+        """Return what calls have reported since the last time, each with the id of the call."""
+
     async def revoke(self, ids: list[str]) -> None:
         """Let calls not begin, or end, that nobody waits for any more."""
 
@@ -135,14 +140,14 @@ class Elsewhere:
     def __init__(self, post: Post) -> None:
         """Look through *post*."""
         self._post = post
-        self._waiting: dict[str, asyncio.Future[OutcomeDoc | str]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[OutcomeDoc | str], Sink]] = {}
         self._looker: asyncio.Task[None] | None = None
 
-    async def call(self, id_: str, queue: str, doc: ChildDoc) -> OutcomeDoc | str:
-        """Have a task called by whoever works on *queue*; return its outcome."""
+    async def call(self, id_: str, queue: str, doc: ChildDoc, sink: Sink) -> OutcomeDoc | str:
+        """Have a task called by whoever works on *queue*; return its outcome, and tell *sink* what is reported."""
         await self._post.call(id_, queue, doc)
         future: asyncio.Future[OutcomeDoc | str] = asyncio.get_running_loop().create_future()
-        self._waiting[id_] = future
+        self._waiting[id_] = future, sink
         if self._looker is None or self._looker.done():
             self._looker = asyncio.get_running_loop().create_task(self._look())
         try:
@@ -155,10 +160,17 @@ class Elsewhere:
             await asyncio.sleep(LOOK)
             # While the database is away, nothing is heard.
             with contextlib.suppress(EngineUnavailable):
-                for id_, outcome in (await self._post.outcomes(list(self._waiting))).items():
-                    future = self._waiting.get(id_)
-                    if future is not None and not future.done():
-                        future.set_result(outcome)
+                await self._hear(list(self._waiting))
+
+    async def _hear(self, ids: list[str]) -> None:
+        # In this order: a call reports before it ends.
+        outcomes = await self._post.outcomes(ids)
+        for id_, event in await self._post.reports(ids):
+            if id_ in self._waiting:
+                self._waiting[id_][1](event)
+        for id_, outcome in outcomes.items():
+            if id_ in self._waiting and not self._waiting[id_][0].done():
+                self._waiting[id_][0].set_result(outcome)
 
     async def stop(self) -> None:
         """End."""

@@ -5,17 +5,20 @@ One that takes longer has its events told, so that they can be followed from eve
 """
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from fastapi_chain.errors import EngineUnavailable
 
 from .execution import Execution
+from .journal import Reports
 from .telling import dump_event
 
 SECONDS: Final = 0.25
 """How often word is carried."""
+
+_log: Final = logging.getLogger("fastapi_chain")
 
 _MOMENT: Final = 0.5
 """Seconds from which on a run is told."""
@@ -27,6 +30,9 @@ class Post(Protocol):
     async def tell(self, rows: list[tuple[str, int, str]]) -> None:
         """Keep events."""
 
+    async def report(self, id_: str, texts: list[str]) -> None:
+        """Keep what a call has to report."""
+
     async def cancelled(self, runs: list[str]) -> dict[str, str]:
         """Return those of *runs* that are to end early, each with the reason."""
 
@@ -34,10 +40,16 @@ class Post(Protocol):
 class Courier:
     """Carries word."""
 
-    def __init__(self, post: Post, active: Callable[[], Iterable[Execution]]) -> None:
-        """Carry between *post* and the *active* runs."""
+    def __init__(
+        self,
+        post: Post,
+        active: Callable[[], Iterable[Execution]],
+        reports: Callable[[], Iterable[tuple[str, Reports]]],
+    ) -> None:
+        """Carry between *post*, the *active* runs, and calls for runs elsewhere with what they have to report."""
         self._post = post
         self._active = active
+        self._reports = reports
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -53,30 +65,45 @@ class Courier:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(SECONDS)
-            # As long as the database is away, word is kept.
-            with contextlib.suppress(EngineUnavailable):
+            try:
                 await self.carry()
+            except EngineUnavailable:
+                # As long as the database is away, word is kept.
+                continue
+            except Exception:  # noqa: BLE001
+                # Whatever it is, the next word must be carried.
+                _log.exception("word of runs could not be carried")
 
     async def carry(self) -> None:
         """Carry what there is."""
         active = list(self._active())
         for execution in active:
             if execution.age > _MOMENT:
-                execution.follow()
+                execution.journal.follow()
         await self.tell(active)
+        for id_, reports in list(self._reports()):
+            await self.report(id_, reports)
         stopped = await self._post.cancelled([execution.state.id for execution in active])
         for execution in active:
             reason = stopped.get(execution.state.id)
             if reason is not None:
                 execution.stop(reason)
 
+    async def report(self, id_: str, reports: Reports) -> None:
+        """Tell the database what a call has to report."""
+        async with reports.turn:
+            events = list(reports.untold)
+            if events:
+                await self._post.report(id_, [dump_event(event) for event in events])
+                del reports.untold[: len(events)]
+
     async def tell(self, executions: Iterable[Execution]) -> None:
         """Tell the database what has happened in *executions*."""
-        told = [(execution, list(execution.journal)) for execution in executions if execution.journal]
+        told = [(one, list(one.journal.untold)) for one in executions if one.journal.untold]
         if not told:
             return
         await self._post.tell(
             [(execution.state.id, event.seq, dump_event(event)) for execution, events in told for event in events]
         )
         for execution, events in told:
-            del execution.journal[: len(events)]
+            del execution.journal.untold[: len(events)]

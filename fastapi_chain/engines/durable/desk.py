@@ -61,11 +61,14 @@ class Desk:
     def look(self, run: str) -> StoredState | None:
         """Return a run as the database knows it; blocks."""
         row = self._looking.row(run)
-        return None if row is None else self._read(row)
+        return None if row is None else self._read(row, whole=True)
 
-    def _read(self, row: Row) -> StoredState:
+    def _read(self, row: Row, *, whole: bool) -> StoredState:
+        """Put a run together; what its tasks have logged only if it is wanted as a *whole*."""
         schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
-        told = [load_event(text) for text in self._looking.events(row.run, 0)] if row.status == "PENDING" else []
+        told: list[Event] = []
+        if whole or row.status == "PENDING":
+            told = [load_event(text) for text in self._looking.events(row.run, 0)]
         state = Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
         state.seq = told[-1].seq if told else self._looking.last(row.run)
         return state
@@ -85,7 +88,7 @@ class Desk:
     async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
         """Return at most *limit* runs, the newest first."""
         found = await self._link(search, self._link, wanted, limit, cursor)
-        states = await self._link(lambda: [self._read(row) for row in found.rows])
+        states = await self._link(lambda: [self._read(row, whole=False) for row in found.rows])
         return Page(runs=[self.window(state) for state in states], cursor=found.cursor)
 
     async def told(self, run: str, after: int) -> list[Event]:

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from fastapi_chain._state import Sink
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
 from fastapi_chain.engines.base import Page, RunFilter, RunRequest
-from fastapi_chain.errors import ChainError, EngineUnavailable
+from fastapi_chain.errors import ChainError
 from fastapi_chain.observe.log import log_event
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run
@@ -36,12 +36,6 @@ AT_ONCE: Final = 40
 
 _PROBE: Final = 1.0
 """Seconds for which a database that has answered is believed to be there."""
-
-_PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
-"""Seconds between attempts to let a committed run begin while the database is away.
-
-The last one for all further ones.
-"""
 
 
 class NoPages:
@@ -85,7 +79,8 @@ class DurableEngine:
             worker: Whether runs run in this process; else it only takes them.
             pool: The threads of `def` tasks.
             sinks: Who is told every event of the runs that run here.
-            max_running: How many runs at once in this process; the others are queued.
+            max_running: How many runs at once in this process; the others are queued, in the order in which they came.
+                None: any number, and a run begins right where it was taken if that is a worker.
             history: How many finished runs are kept in the database.
             time_to_live: Seconds without a heartbeat after which a process counts as dead.
             queues: The queues of tasks with `queue=...` that this process works on.
@@ -104,7 +99,7 @@ class DurableEngine:
         self.plans = Plans(self.name, self.hop, plans, queues)
         self._app = app
         self._sinks = sinks
-        self._at_once = max_running or AT_ONCE
+        self._max_running = max_running
         self._history = history
         self._time_to_live = time_to_live
         self._crons = Crons(crons, self._due)
@@ -136,7 +131,7 @@ class DurableEngine:
         link = self.link = Link(self.database, self.process)
         self.keys, self._intake = DurableKeys(link), Intake(link)
         self._desk = Desk(self.name, link, self.plans, self.kept)
-        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state)
+        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state, max_running=self._max_running)
         chores = (self._crons,) if self.worker else ()
         self.keeper = Keeper(
             link,
@@ -164,7 +159,7 @@ class DurableEngine:
         migrate(self.database)
         self.database.create_tables(self.link.engine)
         if self.worker:
-            self._intake.register(RUNS, at_once=self._at_once)
+            self._intake.register(RUNS, at_once=self._max_running or AT_ONCE)
         self.plans.open(self._register)
 
     def _register(self, queue: TaskQueue) -> None:
@@ -298,26 +293,14 @@ class DurableEngine:
 
     async def _start(self, backend: DurableRun, order: Order) -> None:
         if backend.stored:
-            await self._release(order, backend.id)
-        elif self._dbos is not None and order.plain and self.runner.running < self._at_once:
+            # The request has committed: the run must begin.
+            await self.link.surely(self._intake.release, order, backend.id)
+        elif self._dbos is not None and order.plain and self._max_running is None and self.runner.running < AT_ONCE:
             await self._begin(self._dbos, backend, order)
             return
         else:
             backend.settle(await self.link(self._intake.enqueue, order))
         backend.away()
-
-    async def _release(self, order: Order, run: str) -> None:
-        """Let a run begin whose request has committed: it must, however long the database is away."""
-        pauses = iter(_PAUSES)
-        pause = 0.0
-        while True:
-            try:
-                await self.link(self._intake.release, order, run)
-            except EngineUnavailable:
-                pause = next(pauses, pause)
-                await asyncio.sleep(pause)
-            else:
-                return
 
     async def _begin(self, dbos: Worker, backend: DurableRun, order: Order) -> None:
         """Store a run and begin it here."""

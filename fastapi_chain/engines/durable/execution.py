@@ -10,14 +10,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, cast
 
 from fastapi_chain._clock import Timer
-from fastapi_chain._state.ledger import FAILED, PENDING, SUCCEEDED
+from fastapi_chain._state.ledger import FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED
 from fastapi_chain._threads import Hopper
 from fastapi_chain.engines.fan import FanOutRun
 from fastapi_chain.engines.program import Program
-from fastapi_chain.engines.replay import replay
 from fastapi_chain.engines.undo import undo
 from fastapi_chain.errors import DeadlineExceeded, EngineError, RunError, UnserializableOutput
-from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSucceeded
+from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSkipped, TaskStarted, TaskSucceeded
 from fastapi_chain.execute import execute
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.outcome import RunState as StateName
@@ -28,12 +27,15 @@ from fastapi_chain.spec import Source
 
 from .children import Elsewhere, child_doc, child_id, goes_elsewhere, queue_of
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
+from .journal import Journal
 from .prior import EndDoc, Prior
 from .schema import Numbers, StoredState, StoredUnit
 from .snapshot import load_base
 
 INTERRUPTED: Final = "interrupted"
 """The reason of a run that has met a task with `effect="once"` which had begun when its process died."""
+Tell = Callable[..., None]
+"""Makes an event of a class and its fields, and tells it."""
 Checkpoint = Callable[[int, str, Callable[[], Awaitable[object]]], Awaitable[Any]]
 """Returns what is kept under a number; if there is nothing, does it and keeps it."""
 
@@ -84,10 +86,7 @@ class Execution:
         self._checkpoint: Checkpoint
         self._token = secrets.token_hex(8)
         self._marks: dict[int, str] = {}
-        self.journal: list[Event] = []
-        """The events that the database does not know yet; only kept once somebody follows."""
-        self._past: list[Event] = []
-        self._followed = False
+        self.journal = Journal(state, prior.seq)
         self._tasks: PlanRun | None = None
         self._performer: asyncio.Task[object] | None = None
 
@@ -121,24 +120,6 @@ class Execution:
         began = self.state.started
         return 0.0 if began is None else self.state.now() - began
 
-    def follow(self) -> list[Event]:
-        """From now on, keep all events; return what has happened so far in this process."""
-        state = self.state
-        if self._followed:
-            return list(self._past)
-        self._followed = True
-        if not self._prior.seq:
-            self._past = replay(state)
-            state.seq = len(self._past)
-        state.followed = True
-        self.journal += self._past
-        state.sinks = (*state.sinks, self._note)
-        return list(self._past)
-
-    def _note(self, event: Event) -> None:
-        self.journal.append(event)
-        self._past.append(event)
-
     def leave(self) -> None:
         """Stop here, and leave the run to others."""
         if self._performer is not None:
@@ -163,9 +144,9 @@ class Execution:
             load_base(state, prior.base)
         if prior.seq:
             state.seq = prior.seq
-            self.follow()
+            self.journal.follow()
         if state.followed:
-            self._tell_once(RunStarted)
+            self._tell_once(state.tell, RunStarted)
         if prior.cancel is not None:
             state.cancel_reason = state.reason = prior.cancel
         return None if self._deadline is None else self._limit(self._deadline)
@@ -230,7 +211,7 @@ class Execution:
         state.reason = state.cancel_reason
         state.close(ends_as)
         if state.followed or ends_as != "succeeded":
-            state.tell(RunFinished, state=ends_as, reason=state.reason)
+            self._tell_once(state.tell, RunFinished, state=ends_as, reason=state.reason)
         doc = EndDoc(
             state=ends_as,
             started=state.wall(state.started) or 0.0,
@@ -286,14 +267,16 @@ class Execution:
         async def body() -> object:
             doc = child_doc(state, unit, self._values)
             try:
-                return await self._home.elsewhere.call(id_, queue_of(spec)["name"], doc)
+                return await self._home.elsewhere.call(id_, queue_of(spec)["name"], doc, self.journal.relay)
             except asyncio.CancelledError:
                 # If only this process stops, whoever carries the run on waits for the same call.
                 if state.cancel_reason is not None:
                     await self._home.revoke([id_])
                 raise
 
-        unit.begin()
+        unit.ledger.states[unit.i], unit.ledger.began[unit.i] = RUNNING, state.now()
+        fields = {"task": unit.name, "attempt": unit.attempt, "max_attempts": unit.max_attempts}
+        self._tell_once(self.journal.tell, TaskStarted, **fields)
         try:
             doc = await self._checkpoint(number, unit.name, body)
         except asyncio.CancelledError:
@@ -303,8 +286,7 @@ class Execution:
         if isinstance(doc, str):
             unit.fail(EngineError(what=f"Task {unit.name!r} did not come to its end: {doc}."))
             return
-        self._restore(unit, doc)
-        self._retell(unit)
+        self._restore(unit, doc, self.journal.tell)
         if doc.get("reason") == INTERRUPTED:
             self.stop(INTERRUPTED)
 
@@ -351,8 +333,8 @@ class Execution:
         )
         unit.ledger.reasons[unit.i] = INTERRUPTED
 
-    def _restore(self, unit: Unit, doc: OutcomeDoc) -> None:
-        """Put down an outcome that is kept."""
+    def _restore(self, unit: Unit, doc: OutcomeDoc, tell: Tell | None = None) -> None:
+        """Put down an outcome that is kept, and *tell* it; None: whoever follows the run."""
         state = self.state
         load_outcome(unit.ledger, unit.i, doc, name=unit.name, run=state.id)
         if has_value(doc) and unit.kept is not None:
@@ -361,20 +343,22 @@ class Execution:
             except UnserializableOutput as error:
                 load_loss(unit.ledger, unit.i, error)
         if state.followed:
-            self._retell(unit)
+            self._retell(unit, tell or state.tell)
 
-    def _retell(self, unit: Unit) -> None:
+    def _retell(self, unit: Unit, tell: Tell) -> None:
         """Tell an outcome if the process in which it happened did not come to tell it."""
         stands = unit.ledger.states[unit.i]
         if stands == SUCCEEDED:
-            self._tell_once(TaskSucceeded, task=unit.name, attempt=unit.attempt)
+            self._tell_once(tell, TaskSucceeded, task=unit.name, attempt=unit.attempt)
         elif stands == FAILED:
             last = unit.ledger.past[unit.i][-1]
-            self._tell_once(TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0)
+            self._tell_once(tell, TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0)
+        elif stands == SKIPPED:
+            self._tell_once(tell, TaskSkipped, task=unit.name, reason=unit.ledger.reasons[unit.i])
 
-    def _tell_once(self, kind: type[Event], **fields: object) -> None:
+    def _tell_once(self, tell: Tell, kind: type[Event], **fields: object) -> None:
         if (kind.kind, fields.get("task", "")) not in self._prior.told:
-            self.state.tell(kind, **fields)
+            tell(kind, **fields)
 
     async def _undo(self, unit: Unit) -> None:
         """Run an undo to its outcome, unless that is kept already."""

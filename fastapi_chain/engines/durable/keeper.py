@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -86,9 +87,11 @@ class Keeper:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
-        with self._link.writing() as connection:
-            connection.execute(sa.delete(processes).where(processes.c.id == self._process))
-        self.let_go([self._process])
+        # If the database is away, they find out by themselves.
+        with suppress(EngineUnavailable):
+            with self._link.writing() as connection:
+                connection.execute(sa.delete(processes).where(processes.c.id == self._process))
+            self.let_go([self._process])
 
     def _run(self) -> None:
         pause = 0.0

@@ -5,15 +5,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+
+from fastapi_chain.errors import EngineUnavailable
 
 from .adapter import client_of
 from .database import Database, workflows
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
+"""Seconds between attempts to do what must be done while the database is away; the last one for all further ones."""
 
 
 class Link:
@@ -32,6 +37,17 @@ class Link:
         context = copy_context()
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: context.run(fn, *args, **kwargs))
+
+    async def surely(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do the same for what must be done, however long the database is away."""
+        pauses = iter(_PAUSES)
+        pause = 0.0
+        while True:
+            try:
+                return await self(fn, *args, **kwargs)
+            except EngineUnavailable:
+                pause = next(pauses, pause)
+                await asyncio.sleep(pause)
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:

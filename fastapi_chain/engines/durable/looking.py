@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Iterable
+from typing import Final
 
 import sqlalchemy as sa
 
 from .carrying import put_order
 from .database import events, inputs, keys, orders, outputs, workflows
 from .link import Link
-from .names import RUN, RUNS
+from .names import RUN, RUNS, TASK
 from .snapshot import Base
 from .stored import ACTIVE, FINISHED, WAITING, Row, row_of
+
+_CHUNK: Final = 500
+"""How many runs and calls are deleted at once."""
 
 
 class Looking:
@@ -124,11 +128,18 @@ class Looking:
         return True
 
     def forget(self, runs: Iterable[str]) -> None:
-        """Delete runs, and all that is kept of them."""
-        gone = list(runs)
-        if not gone:
+        """Delete runs, with the calls that were made for them elsewhere, and all that is kept of them."""
+        wanted = list(runs)
+        if not wanted:
             return
-        self._link.client.delete_workflows(gone)
-        with self._link.writing() as connection:
-            for table in (keys, orders, events):
-                connection.execute(sa.delete(table).where(table.c.run.in_(gone)))
+        with self._link.reading() as connection:
+            # Their ids begin with that of the run.
+            of = sa.func.substr(workflows.c.workflow_uuid, 1, len(wanted[0]))
+            query = sa.select(workflows.c.workflow_uuid).where(workflows.c.name == TASK, of.in_(wanted))
+            gone = [*wanted, *connection.execute(query).scalars()]
+        for start in range(0, len(gone), _CHUNK):
+            chunk = gone[start : start + _CHUNK]
+            self._link.client.delete_workflows(chunk)
+            with self._link.writing() as connection:
+                for table in (keys, orders, events):
+                    connection.execute(sa.delete(table).where(table.c.run.in_(chunk)))

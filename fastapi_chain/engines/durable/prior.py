@@ -1,9 +1,10 @@
 """How a run has ended, and what one must know that is carried on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
+from fastapi_chain.events import TaskLogged
 from fastapi_chain.outcome import RunState as StateName
 
 from .documents import OutcomeDoc
@@ -40,5 +41,7 @@ class Prior:
     """The number of the last event that the database knows."""
     told: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """The kinds of these events, each with its task."""
+    logged: Sequence[TaskLogged] = ()
+    """What its tasks have logged."""
     recorded: Mapping[int, OutcomeDoc] = field(default_factory=dict)
     """The outcomes that are kept; only looked up where the run is to end early."""

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from fastapi_chain._state.ledger import PENDING, RETRYING, RUNNING, SUCCEEDED
 from fastapi_chain.errors import DeadlineExceeded, EngineError
-from fastapi_chain.events import Event, TaskProgressed, TaskRetrying, TaskStarted
+from fastapi_chain.events import Event, TaskLogged, TaskProgressed, TaskRetrying, TaskStarted
+from fastapi_chain.observe.tasklog import keep_line
 from fastapi_chain.outcome import Attempt
 from fastapi_chain.plan import Plan, make_plan
 from fastapi_chain.plan.nodes import MISSING
@@ -58,7 +59,9 @@ class Reading:
         elif row.completed is not None:
             state.finished = row.completed - state.epoch
         if row.state == "running":
-            self._running(told)
+            self._running()
+        for event in told:
+            self._apply(event)
         self._whole()
         return state
 
@@ -102,24 +105,25 @@ class Reading:
             if fan is not None and state.ledger.states[i] == SUCCEEDED:
                 state.slots[i] = [value for value in state.values[i] if value is not MISSING]
 
-    def _running(self, told: Iterable[Event]) -> None:
-        """Put down what runs: what the events say, else whatever waits for nothing any more."""
+    def _running(self) -> None:
+        """Put down what runs as far as the events do not say: whatever waits for nothing any more."""
         state = self.state
         state.started = (self._prior.started or self._row.created) - state.epoch
         for i in Schedule(state).ready():
             state.ledger.states[i] = RUNNING
             ends = [state.ledger.ended[p] for p in state.plan.nodes[i].parents]
             state.ledger.began[i] = max([*ends, state.started])
-        for event in told:
-            self._apply(event)
 
     def _apply(self, event: Event) -> None:
         state = self.state
         if isinstance(event, TaskProgressed):
             state.progress[event.task] = event.progress
             return
+        if isinstance(event, TaskLogged):
+            keep_line(state, event)
+            return
         i = state.plan.index.get(getattr(event, "task", ""))
-        if i is None or state.ledger.states[i] not in {PENDING, RUNNING, RETRYING}:
+        if i is None or self._row.state != "running" or state.ledger.states[i] not in {PENDING, RUNNING, RETRYING}:
             return
         ledger, at = state.ledger, event.at.timestamp() - state.epoch
         if isinstance(event, TaskStarted):

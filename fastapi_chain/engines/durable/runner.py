@@ -1,6 +1,7 @@
 """The runs and calls of tasks that run in this process."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -9,6 +10,8 @@ from typing import Final
 from fastapi_chain._threads import Hopper
 from fastapi_chain.engines.program import Program
 from fastapi_chain.errors import EngineError
+from fastapi_chain.events import Event
+from fastapi_chain.observe.tasklog import keep_line
 
 from .adapter import Checkpoints, workflow_id
 from .backend import DurableRun
@@ -18,11 +21,13 @@ from .courier import Courier
 from .desk import Desk
 from .documents import OutcomeDoc
 from .execution import Execution
+from .journal import Reports
 from .link import Link
 from .plans import Plans
 from .prior import EndDoc, Prior
 from .schema import Schema, StoredState
 from .stored import RunDoc
+from .telling import load_event
 
 _IDLE: Final = 0.02
 """Seconds between two looks at whether anything runs."""
@@ -32,7 +37,14 @@ class Runner:
     """Runs what DBOS hands it, and carries word between that and the database."""
 
     def __init__(
-        self, link: Link, plans: Plans, desk: Desk, hop: Hopper, fresh_state: Callable[..., StoredState]
+        self,
+        link: Link,
+        plans: Plans,
+        desk: Desk,
+        hop: Hopper,
+        fresh_state: Callable[..., StoredState],
+        *,
+        max_running: int | None,
     ) -> None:
         """Prepare.
 
@@ -42,6 +54,7 @@ class Runner:
             desk: Knows the windows on runs.
             hop: Runs sync callables in a thread.
             fresh_state: Makes a run of which nothing has run: `fresh_state(schema, values, doc)`.
+            max_running: How many runs run here at once; None: any number.
         """
         self.hop = hop
         self.elsewhere = Elsewhere(self)
@@ -54,7 +67,11 @@ class Runner:
         self._carrying = Carrying(link)
         self._active: dict[str, Execution] = {}
         self._calls: dict[str, Execution] = {}
-        self._courier = Courier(self, self._active.values)
+        self._reports: dict[str, Reports] = {}
+        # DBOS may hand over more: another worker may have told the queue of more room, which holds for all.
+        self._room = asyncio.Semaphore(max_running or sys.maxsize)
+        self._waiting: set[asyncio.Task[object]] = set()
+        self._courier = Courier(self, self._active.values, self._reports.items)
 
     @property
     def running(self) -> int:
@@ -69,10 +86,12 @@ class Runner:
         """Leave what runs to others."""
         for execution in [*self._active.values(), *self._calls.values()]:
             execution.leave()
+        for task in self._waiting:
+            task.cancel()
 
     async def idle(self) -> None:
         """Return when nothing runs here any more."""
-        while self.fresh or self._active or self._calls:  # noqa: ASYNC110 - only tests wait for that
+        while self.fresh or self._active or self._calls or self._waiting:  # noqa: ASYNC110 - only tests wait for that
             await asyncio.sleep(_IDLE)
 
     async def stop(self) -> None:
@@ -83,23 +102,39 @@ class Runner:
     # --- what DBOS hands over
 
     async def run(self, doc: RunDoc) -> EndDoc:
-        """Run a run to its end."""
+        """Run a run to its end, as soon as there is room for it."""
+        me = asyncio.current_task()
+        assert me is not None, "DBOS runs it as a task"
+        self._waiting.add(me)
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting.discard(me)
+        try:
+            return await self._run(doc)
+        finally:
+            self._room.release()
+
+    async def _run(self, doc: RunDoc) -> EndDoc:
         run = workflow_id()
         backend = self.fresh.pop(run, None)
         if backend is not None:
             state, prior = backend.inner, Prior()
         else:
-            prior = await self._link(self._prior, run, doc)
+            prior = await self._link.surely(self._prior, run, doc)
             state = self._carried(run, doc)
+            for event in prior.logged:
+                keep_line(state, event)
             backend = self._desk.known(run) or self._desk.window(state)
         execution = Execution(self, state, prior, names=doc["names"], values=doc["values"], deadline=doc["deadline"])
         if doc["deadline"] is not None and prior.started is None:
-            await self._link(self._carrying.begun, run, state.clock.time())
+            await self._link.surely(self._carrying.begun, run, state.clock.time())
         backend.attach(execution)
         self._active[run] = execution
         ended = False
         try:
             end = await execution.perform(backend, Checkpoints())
+            execution.journal.conclude()
             await self._courier.tell([execution])
             ended = True
         finally:
@@ -139,13 +174,17 @@ class Runner:
         state = self._carried(doc["run"], run)
         step = self.program(state).steps[schema.plan.index[doc["task"]]]
         unit = child_unit(state, step, self.hop, doc)
+        reports = Reports()
+        state.sinks, state.followed = (*state.sinks, reports), True
         execution = Execution(self, state, Prior(), names=[], values=doc["values"])
         id_ = workflow_id()
-        self._calls[id_] = execution
+        self._calls[id_], self._reports[id_] = execution, reports
         try:
-            return await execution.call(unit, DurableRun(self._desk, state), Checkpoints())
+            outcome = await execution.call(unit, DurableRun(self._desk, state), Checkpoints())
+            await self._courier.report(id_, reports)
         finally:
-            del self._calls[id_]
+            del self._calls[id_], self._reports[id_]
+        return outcome
 
     # --- what they need in their turn
 
@@ -155,11 +194,19 @@ class Runner:
 
     async def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
         """Store a call of a task, unless it is there."""
-        await self._link(self._carrying.call, id_, queue, doc)
+        await self._link.surely(self._carrying.call, id_, queue, doc)
 
     async def outcomes(self, ids: list[str]) -> dict[str, OutcomeDoc | str]:
         """Return the outcomes of those calls that have one; text where there will never be one."""
         return await self._link(self._carrying.outcomes, ids)
+
+    async def report(self, id_: str, texts: list[str]) -> None:
+        """Keep what a call has to report."""
+        await self._link.surely(self._carrying.report, id_, texts)
+
+    async def reports(self, ids: list[str]) -> list[tuple[str, Event]]:
+        """Return what calls have reported since the last time, each with the id of the call."""
+        return [(id_, load_event(text)) for id_, text in await self._link(self._carrying.reports, ids)]
 
     async def revoke(self, ids: list[str]) -> None:
         """Let calls of tasks end that nobody waits for any more."""
@@ -167,7 +214,7 @@ class Runner:
 
     async def tell(self, rows: list[tuple[str, int, str]]) -> None:
         """Keep events: run, number and text of each."""
-        await self._link(self._carrying.told, rows)
+        await self._link.surely(self._carrying.told, rows)
 
     async def cancelled(self, runs: Iterable[str]) -> dict[str, str]:
         """Return those of *runs* that are to end early, each with the reason; calls for others end here."""
