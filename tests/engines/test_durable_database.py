@@ -13,6 +13,7 @@ from fastapi_chain import EngineUnavailable, Registry, chain
 from fastapi_chain.engines.durable import database as database_module
 from fastapi_chain.engines.durable import keeper as keeper_module
 from fastapi_chain.engines.durable import link as link_module
+from fastapi_chain.engines.durable.backend import DurableRun
 from fastapi_chain.engines.durable.database import Database
 from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.names import _read, here, holder_of
@@ -236,6 +237,37 @@ def test_a_database_that_says_nothing(url: str, monkeypatch: pytest.MonkeyPatch)
             assert await engine.find(order.run) is None
 
     asyncio.run(main())
+
+
+def test_whoever_follows_a_run_waits_for_the_database(url: str, monkeypatch: pytest.MonkeyPatch):
+    """As long as it says nothing there is nothing to hear; then all that has happened meanwhile is told."""
+    registry, go_on = Registry("r"), asyncio.Event()
+
+    @registry.task
+    async def only() -> None:
+        await go_on.wait()
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours), opened(url, ours, here=False, worker=False) as other:
+            run = await ours.start()
+            await until(lambda: run.tasks["only"].state == "running")
+            found = await other.find(run.id)
+            assert found is not None
+            monkeypatch.setattr(link_module, "_LONGEST", 0.0)
+            reader = asyncio.create_task(_kinds(found))
+            await asyncio.sleep(0.4)
+            assert not reader.done()
+            monkeypatch.setattr(link_module, "_LONGEST", 5.0)
+            go_on.set()
+            assert await reader == ["run.started", "task.started", "task.succeeded", "run.finished"]
+
+    asyncio.run(main())
+
+
+async def _kinds(run: DurableRun) -> list[str]:
+    return [event.kind async for event in run.events(0)]
 
 
 def test_the_keeper_outlives_its_errors(url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
