@@ -130,6 +130,8 @@ def test_a_database_that_stops_and_starts(on_postgres: Fleet, own: Databases):
     web.up(), worker.up()
     waits = web.start("watched")
     on_postgres.until("begin", waits)
+    follower = web.follow(waits)
+    follower.until("task.progress")
     own.server.stop()
     is_unavailable(web.post("/quick?n=1"))
     is_unavailable(web.get("/chains/runs"))
@@ -138,6 +140,10 @@ def test_a_database_that_stops_and_starts(on_postgres: Fleet, own: Databases):
     # It comes to the end of its first task, and cannot keep that yet.
     on_postgres.tell("go on")
     own.server.start()
+    # Whoever follows it has waited, and misses nothing.
+    assert follower.until("run.finished")["state"] == "succeeded"
+    numbers = [number for number, _, _ in follower.events[1:]]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert web.finished(waits)["state"] == "succeeded"
     assert web.get(f"/chains/runs/{waits}/result").body == {"second": "2 open real"}
     assert [line[4] for line in on_postgres.told("begin", waits)] == ["first", "second"]
