@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fastapi_chain._state.ledger import RAISED_BY
+from fastapi_chain.errors import TaskFailed
 from fastapi_chain.spec import Source
 
 _PACKAGE: Final = str(Path(__file__).parent.parent)
@@ -61,6 +62,8 @@ class Failure(NamedTuple):
     """What a group consists of, one line each."""
     link: str
     """How it led to the one before: empty for the first."""
+    stored: str
+    """Where it was raised, as Python prints it, of one that another process has raised: its calls are not at hand."""
 
 
 def failures(error: BaseException) -> list[Failure]:
@@ -95,6 +98,7 @@ def _failure(error: BaseException, link: str) -> Failure:
         frames=tuple(_frames(error)),
         members=tuple(f"{type(member).__name__}: {_text(member)}" for member in members[:_MEMBERS]),
         link=link,
+        stored=(error.traceback or "").strip() if isinstance(error, TaskFailed) else "",
     )
 
 

@@ -305,6 +305,12 @@ def test_on_a_durable_engine(tmp_path: Any) -> None:
         assert "The memory engine" not in client.get(f"{UI}/runs/nope").text
         assert client.post(f"{UI}/runs/{run}/retry").status_code == 303
         assert wait(client, run)["state"] == "failed"
+    with opened(app) as client:
+        # After a restart, the exception is what was stored of it.
+        page = client.get(f"{UI}/runs/{run}?task=check&tab=error").text
+        (stored,) = re.findall(r'<pre class="stored"[^>]*>(.*?)</pre>', page, re.DOTALL)
+        assert stored.startswith("Traceback (most recent call last):")
+        assert stored.endswith("raise ValueError(&#34;unpaid&#34;)")
 
 
 @pytest.mark.parametrize("path", ["/", "/runs/x", "/chains", "/chains/checkout", "/tasks/check"])

@@ -32,9 +32,9 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A server that listens on 127.0.0.1."""
+    """A server that listens on 127.0.0.1, or on all addresses of its machine for one network."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, network: str | None = None) -> None:
         self.folder = folder
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -46,6 +46,11 @@ class Postgres:
             self._as = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
             self._bin = self._copied(folder)
         self._run("initdb", "-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C")
+        self._listens = "127.0.0.1"
+        if network is not None:
+            self._listens = "*"
+            with (self.data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network} trust\n")
 
     @property
     def data(self) -> Path:
@@ -63,7 +68,7 @@ class Postgres:
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self) -> None:
-        options = ["-D", self.data, "-h", "127.0.0.1", "-p", self.port, "-k", "", "-F", "-c", "max_connections=300"]
+        options = ["-D", self.data, "-h", self._listens, "-p", self.port, "-k", "", "-F", "-c", "max_connections=300"]
         command = [str(self._bin / "postgres"), *map(str, options)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._as)  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from fastapi_chain import EngineUnavailable, Progress, Registry, chain
 from fastapi_chain.engines.durable import database as database_module
 from fastapi_chain.engines.durable import keeper as keeper_module
+from fastapi_chain.engines.durable import link as link_module
+from fastapi_chain.engines.durable.backend import DurableRun
 from fastapi_chain.engines.durable.database import Database
 from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.names import _read, here, holder_of
@@ -218,6 +221,72 @@ def test_a_full_disk(tmp_path: Path):
             assert await engine.find(run.id) is not None
 
     asyncio.run(main())
+
+
+def test_a_database_that_says_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
+    """Nobody waits for it for long, least of all the loop; and what it was to write it does not write any more."""
+    monkeypatch.setattr(link_module, "_LONGEST", 0.05)
+    monkeypatch.setattr(link_module, "_SHORTEST", 0.05)
+    ours = plain(Log())
+
+    async def main() -> None:
+        async with opened(url, ours, worker=False) as engine:  # type: ignore[arg-type]
+            link, thawed, ends = engine.link, threading.Event(), Log()
+            order = engine.take(ours._blueprint.asked(engine.name, {}))._backend.order  # type: ignore[attr-defined]
+
+            def late() -> None:
+                thawed.wait()
+                try:
+                    engine._intake.enqueue(order)
+                except EngineUnavailable as error:
+                    ends(error.reason)
+
+            with pytest.raises(EngineUnavailable) as caught:
+                await link(late)
+            assert (caught.value.engine, caught.value.reason) == (engine.database.shown, "no answer within 0.05 s")
+            for _ in range(2):
+                with pytest.raises(EngineUnavailable, match="does not answer"):
+                    link.shortly(thawed.wait)
+            thawed.set()
+            await until(lambda: ends == ["no answer within 0.05 s"])
+            await until(lambda: link._slow is not None and link._slow.done())
+            monkeypatch.setattr(link_module, "_LONGEST", 5.0)
+            monkeypatch.setattr(link_module, "_SHORTEST", 5.0)
+            assert link.shortly(lambda: "well") == "well"
+            assert await engine.find(order.run) is None
+
+    asyncio.run(main())
+
+
+def test_whoever_follows_a_run_waits_for_the_database(url: str, monkeypatch: pytest.MonkeyPatch):
+    """As long as it says nothing there is nothing to hear; then all that has happened meanwhile is told."""
+    registry, go_on = Registry("r"), asyncio.Event()
+
+    @registry.task
+    async def only() -> None:
+        await go_on.wait()
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours), opened(url, ours, here=False, worker=False) as other:
+            run = await ours.start()
+            await until(lambda: run.tasks["only"].state == "running")
+            found = await other.find(run.id)
+            assert found is not None
+            monkeypatch.setattr(link_module, "_LONGEST", 0.0)
+            reader = asyncio.create_task(_kinds(found))
+            await asyncio.sleep(0.4)
+            assert not reader.done()
+            monkeypatch.setattr(link_module, "_LONGEST", 5.0)
+            go_on.set()
+            assert await reader == ["run.started", "task.started", "task.succeeded", "run.finished"]
+
+    asyncio.run(main())
+
+
+async def _kinds(run: DurableRun) -> list[str]:
+    return [event.kind async for event in run.events(0)]
 
 
 def test_the_keeper_outlives_its_errors(url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):

@@ -263,19 +263,28 @@ class DurableRun:
                 if self._state.finished is not None:
                     return
                 continue
-            # In this order: what is told between the two is read on the next turn.
-            state = await self._home.look_soon(self.id)
-            over = state is None or state.finished is not None
-            told = await self._home.told(self.id, after)
-            if not told and state is not None and over and not await self._home.told(self.id, 0):
-                # Nobody has told them while it ran: it was over in a moment.
-                told = [event for event in replay(state) if event.seq > after]
+            try:
+                over, told = await self._news(after)
+            except EngineUnavailable:
+                # Whoever follows a run can wait until the database is back.
+                over, told = False, []
             for event in told:
                 yield event
                 after = event.seq
             if over:
                 return
             await asyncio.sleep(FRESH)
+
+    async def _news(self, after: int) -> tuple[bool, list[Event]]:
+        """Return whether it is over elsewhere, and its events with a greater number than *after*."""
+        # In this order: what is told between the two is read on the next turn.
+        state = await self._home.look_soon(self.id)
+        over = state is None or state.finished is not None
+        told = await self._home.told(self.id, after)
+        if not told and state is not None and over and not await self._home.told(self.id, 0):
+            # Nobody has told them while it ran: it was over in a moment.
+            told = [event for event in replay(state) if event.seq > after]
+        return over, told
 
     async def _events_here(self, execution: Execution, stream: Stream, after: int) -> AsyncIterator[Event]:
         performer = self.performer

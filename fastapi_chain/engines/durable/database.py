@@ -26,6 +26,17 @@ FORMAT: Final = 1
 _PATIENCE: Final = 5
 """Seconds that a request waits for the database."""
 
+_LIBPQ: Final = {
+    "connect_timeout": _PATIENCE,
+    "application_name": "fastapi_chain",
+    # A machine that is gone says nothing: without these, it would be waited for a quarter of an hour.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+"""What libpq is told where the URL says nothing of it."""
+
 _SQLITE_WITH_CLOCK: Final = (3, 42, 0)
 """The first SQLite whose `unixepoch('subsec')` DBOS can use."""
 
@@ -148,6 +159,7 @@ class Database:
         """The URL without its password."""
         if self.name not in {"sqlite", "postgresql"}:
             raise _unknown(self.shown)
+        self._said = frozenset(parsed.query)
         if not self.is_sqlite:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed.render_as_string(hide_password=False)
@@ -170,8 +182,10 @@ class Database:
                 max_overflow=0,
                 pool_timeout=waits,
                 pool_pre_ping=True,
-                connect_args={"connect_timeout": _PATIENCE, "application_name": "fastapi_chain"},
+                connect_args={name: value for name, value in _LIBPQ.items() if name not in self._said},
             )
+            if not patient:
+                event.listen(engine, "connect", _hurry)
         schema = None if self.is_sqlite else SCHEMA
         return engine.execution_options(schema_translate_map={SCHEMA: schema})
 
@@ -185,6 +199,7 @@ class Database:
         with self.reached(), engine.begin() as connection:
             # Two processes that start at once would both find nothing.
             if not self.is_sqlite:
+                connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(727274)"))
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -219,6 +234,12 @@ class Database:
         if self.is_sqlite:
             return sa.text("(julianday('now') - 2440587.5) * 86400.0")
         return sa.text("extract(epoch from clock_timestamp())")
+
+
+def _hurry(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    """Let each question have its time: whoever asks here cannot wait for a table that somebody else has locked."""
+    connection.execute(f"SET statement_timeout = {_PATIENCE * 1000}")
+    connection.commit()
 
 
 class _SqliteSetup:

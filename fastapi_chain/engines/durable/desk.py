@@ -59,7 +59,10 @@ class Desk:
         return list(self._windows.values())
 
     def look(self, run: str) -> StoredState | None:
-        """Return a run as the database knows it; blocks."""
+        """Return a run as the database knows it; blocks, but not for long."""
+        return self._link.shortly(self._look, run)
+
+    def _look(self, run: str) -> StoredState | None:
         row = self._looking.row(run)
         return None if row is None else self._read([row], whole=True)[0]
 
@@ -80,7 +83,7 @@ class Desk:
 
     async def look_soon(self, run: str) -> StoredState | None:
         """Do the same in a thread."""
-        return await self._link(self.look, run)
+        return await self._link(self._look, run)
 
     async def find(self, run: str) -> DurableRun | None:
         """Return the run with that id; None if there is none (any more)."""

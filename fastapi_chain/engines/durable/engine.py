@@ -143,9 +143,9 @@ class DurableEngine:
             time_to_live=self._time_to_live,
         )
         try:
-            await link(self._prepare)
+            await link.patiently(self._prepare)
             # First be alive, then work: what runs here must not look like a dead one's.
-            await link(self.keeper.start)
+            await link.patiently(self.keeper.start)
             self.runner.start()
             if self.worker:
                 dbos = Worker(self.database, self.process)
@@ -326,13 +326,13 @@ class DurableEngine:
         """Forget *run*, unless another request shares it."""
         backend, order = _taken(run)
         if backend.stored:
-            _ = self._spawn(self.link(self._intake.drop, order, backend.id))
+            _ = self._spawn(self.link.surely(self._intake.drop, order, backend.id))
 
     # --- a run is looked for
 
     def pending(self, chain: str | None) -> int:
-        """Return how many runs of *chain*, or of all chains, are waiting or running; blocks."""
-        return Looking(self.link).pending(chain)
+        """Return how many runs of *chain*, or of all chains, are waiting or running; blocks, but not for long."""
+        return self.link.shortly(Looking(self.link).pending, chain)
 
     async def find(self, run: str) -> DurableRun | None:
         """Return the run with that id; None if there is none (any more).

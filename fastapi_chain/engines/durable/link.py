@@ -1,10 +1,12 @@
 """The connections of one engine, and the threads that wait for them."""
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -21,6 +23,15 @@ R = TypeVar("R")
 _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 """Seconds between attempts to do what must be done while the database is away; the last one for all further ones."""
 
+_LONGEST: Final = 7.0
+"""Seconds after which a database that takes questions and answers none counts as away."""
+
+_SHORTEST: Final = 1.0
+"""Seconds after which it does for whoever cannot wait at all."""
+
+_until: ContextVar[float] = ContextVar("_until", default=math.inf)
+"""When whoever waits for what is done here gives up, by the monotonic clock."""
+
 
 class Link:
     """What an engine asks its database through; on behalf of requests, so that nobody waits for long."""
@@ -32,12 +43,49 @@ class Link:
         self.engine = database.connect(patient=False, size=10)
         self.client = client_of(self.engine)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="fastapi-chain-store")
+        self._slow: Future[Any] | None = None
 
     async def __call__(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call *fn*, which waits for the database, in a thread."""
+        """Call *fn*, which waits for the database, in a thread.
+
+        Raises:
+            EngineUnavailable: The database does not answer; what *fn* writes when it does is rolled back.
+        """
+        future = self._begin(lambda: fn(*args, **kwargs), _LONGEST)
+        await asyncio.wait((future,), timeout=_LONGEST)
+        if not future.done():
+            raise self._silent(_LONGEST)
+        return future.result()
+
+    async def patiently(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do the same for what may take its time."""
+        return await self._begin(lambda: fn(*args, **kwargs), math.inf)
+
+    def _begin(self, fn: Callable[[], R], seconds: float) -> "asyncio.Future[R]":
         context = copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: context.run(fn, *args, **kwargs))
+        context.run(_until.set, time.monotonic() + seconds)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(fn))
+        # Nobody may be there any more to hear what it raises.
+        future.add_done_callback(_hear)
+        return future
+
+    def shortly(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call *fn* from the loop, which waits for it, but not for long.
+
+        Raises:
+            EngineUnavailable: The database does not answer.
+        """
+        if self._slow is not None and not self._slow.done():
+            raise self._silent(_SHORTEST)
+        future = self._threads.submit(fn, *args, **kwargs)
+        try:
+            return future.result(_SHORTEST)
+        except TimeoutError:
+            self._slow = future
+            raise self._silent(_SHORTEST) from None
+
+    def _silent(self, seconds: float) -> EngineUnavailable:
+        return EngineUnavailable(engine=self.database.shown, reason=f"no answer within {seconds:g} s")
 
     async def surely(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do the same for what must be done, however long the database is away."""
@@ -59,6 +107,9 @@ class Link:
         """
         with self.database.reached(), self.engine.begin() as connection:
             yield connection
+            if time.monotonic() > _until.get():
+                # Whoever wanted it was told that it was not done.
+                raise self._silent(_LONGEST)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -103,3 +154,8 @@ class Link:
         """End all connections."""
         self._threads.shutdown(wait=False)
         self.engine.dispose()
+
+
+def _hear(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from fastapi_chain.cli import main
+from tests.acceptance.fleet.network import enter
 from tests.engines.crash import Trace
 from tests.engines.postgres_server import free_port
 from tests.engines.zygote import Zygote, alive, wait_for
@@ -40,6 +41,8 @@ def work(environment: dict[str, str], *arguments: str) -> None:
 
 def _begin(environment: dict[str, str]) -> None:
     os.environ.update(environment)
+    if "MACHINE" in environment:
+        enter(environment["MACHINE"])
     os.dup2(os.open(environment["LOG"], os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
 
 

@@ -1,6 +1,7 @@
 """Workers that are frozen, and tasks that kill whoever runs them."""
 
 import signal
+import time
 
 import sqlalchemy as sa
 
@@ -32,6 +33,23 @@ def test_a_frozen_worker_cannot_write_when_it_goes_on(fleet: Fleet):
     assert web.get(f"/chains/runs/{run}/result").body == {"write": other.pid}
     assert len(fleet.told("begin", run)) == 2
     frozen.stop()
+
+
+def test_a_worker_that_is_told_to_stop_hands_over(fleet: Fleet):
+    """What does not end in time is begun by another one at once: nobody waits for the stopped one to look dead."""
+    web, first = fleet.server(WORKER="no").up(), fleet.worker(DRAIN="0.2").up()
+    run = web.start("frozen")
+    fleet.until("begin", run)
+    other = fleet.worker().up()
+    first.stop()
+    ended = time.time()
+    assert first.says("lifespan ends")
+    begun = fleet.until("begin", run, 2)
+    assert [line[1] for line in begun] == [first.pid, other.pid]
+    assert begun[1][0] - ended < 5
+    fleet.tell("go on")
+    assert web.finished(run)["state"] == "succeeded"
+    assert [line[1:] for line in fleet.told("write", run)] == [[other.pid, "write", run, other.pid]]
 
 
 def test_a_task_that_kills_its_process_ends(fleet: Fleet):

@@ -84,6 +84,24 @@ def test_two_workers_share_runs(fresh: Fleet, commands: list[Uvicorn]):
     again.stop()
 
 
+def test_a_worker_of_uvicorn_that_is_killed(fleet: Fleet, commands: list[Uvicorn]):
+    """Its run is carried on by its sibling, or by the one that uvicorn starts in its place."""
+    command = Uvicorn(fleet, "--workers", "2")
+    commands.append(command)
+    fleet.until("lifespan begins", count=2)
+    wait_for(command.any._listens, "a server to listen")
+    run = command.any.start("frozen")
+    (first,) = fleet.until("begin", run)
+    os.kill(first[1], signal.SIGKILL)
+    second = fleet.until("begin", run, 2)[1]
+    assert first[1] != second[1]
+    fleet.tell("go on")
+    fleet.until("write", run)
+    fleet.until("lifespan begins", count=3)
+    assert command.any.finished(run)["state"] == "succeeded"
+    assert [line[1:] for line in fleet.told("write", run)] == [[second[1], "write", run, second[1]]]
+
+
 def test_a_reload_goes_on_with_runs(fleet: Fleet, commands: list[Uvicorn]):
     """A run that does not end in time is carried on by the process that comes after."""
     watched = fleet.folder / "watched"

@@ -42,6 +42,8 @@ def test_a_run_elsewhere_is_cancelled_and_retried(fleet: Fleet):
     assert web.post(f"/chains/runs/{run}/cancel").status == 409
     failed = web.start("broken", 5)
     assert web.finished(failed)["state"] == "failed"
+    # The server has not seen the exception; the pages say where it was raised all the same.
+    assert "raise ConnectionError(&#34;no answer&#34;)" in web.get(f"/ui/runs/{failed}?task=broken&tab=error").body
     fleet.tell("mended")
     assert web.post(f"/chains/runs/{failed}/retry", {"from": "failed"}).status == 202
     assert web.finished(failed)["state"] == "succeeded"
