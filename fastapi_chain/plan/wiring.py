@@ -59,7 +59,7 @@ class Wiring:
         """The inputs found so far, in the order of their slots."""
         return tuple(self._inputs.values())
 
-    def _all_unsure(self) -> Sequence[bool]:
+    def _all_unsure(self) -> list[bool]:
         """Return for each task whether something about its upstream is wrong: what it lacks may be there then."""
         if not self._graph.unsure:
             return [False] * len(self._order)
@@ -120,6 +120,8 @@ class Wiring:
             return found
         if not self._unsure[i]:
             self.problems.append(found)
+            # What it seems to lack may be the item.
+            self._unsure[i] = True
         return None
 
     # --- one parameter

@@ -11,6 +11,7 @@ from fastapi_chain import (
     Skip,
     Skipped,
     Succeeded,
+    TaskContext,
     TaskFailed,
     TaskSkipped,
     chain,
@@ -454,13 +455,19 @@ def test_a_task_may_raise_what_looks_like_a_cancellation(engine: Kit):
     def thread() -> None:
         raise asyncio.CancelledError
 
+    @task(retries=2, backoff=0)
+    async def second(ctx: TaskContext) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError
+        raise asyncio.CancelledError
+
     @task
     async def other() -> int:
         await asyncio.sleep(1)
         return 1
 
     async def main():
-        run = await chain(at_once, later, thread, other).run()
+        run = await chain(at_once, later, thread, second, other).run()
         with pytest.raises(TaskFailed) as caught:
             run[later]
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
@@ -469,9 +476,9 @@ def test_a_task_may_raise_what_looks_like_a_cancellation(engine: Kit):
     run = engine.play(main)
     assert (run.state, states(run)) == (
         "failed",
-        {"at_once": "failed", "later": "failed", "thread": "failed", "other": "succeeded"},
+        {"at_once": "failed", "later": "failed", "thread": "failed", "second": "failed", "other": "succeeded"},
     )
-    assert [len(record.attempts) for record in run.tasks.values()] == [1, 1, 1, 1]
+    assert [len(record.attempts) for record in run.tasks.values()] == [1, 1, 1, 2, 1]
     with pytest.raises(ExceptionGroup):
         run.raise_for_error()
 
