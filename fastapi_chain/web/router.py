@@ -17,6 +17,7 @@ from fastapi_chain.outcome import RunState
 from .access import Access
 from .definitions import chain_model, graph_of
 from .directory import Directory
+from .encoding import json_of
 from .feed import Feeds
 from .models import ChainList, ChainModel, Graph, Model, Result, Retry, RunModel, RunPage, TaskModel
 from .render import Renderer
@@ -44,8 +45,7 @@ _TEXT: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def _json(model: Model, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = model.model_dump_json(by_alias=True)
-    return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
+    return Response(json_of(model), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 
 class Routes:
