@@ -101,6 +101,16 @@ def shortened(text: str, width: int = 60) -> str:
     return f"{line[: width - 1 - half]}…{line[-half:]}"
 
 
+def readable(text: str) -> str:
+    """Return *text* as UTF-8 can say it: half characters, as from a file name that is no text, become question marks.
+
+    Example:
+        >>> readable("caf" + chr(0xDCE9) + ".txt")
+        'caf?.txt'
+    """
+    return text.encode(errors="replace").decode()
+
+
 def short_repr(value: object, width: int = 60) -> str:
     """Return the `repr` of *value*, shortened; only its type if it has a `repr` that raises."""
     try:

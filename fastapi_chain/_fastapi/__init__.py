@@ -18,7 +18,7 @@ from .markers import injection_marker, is_injected
 from .outermost import wrap_app
 from .parts import fastapi_version
 from .routes import ApiRoute, api_routes, endpoint_ids, known_endpoints, overrides_of
-from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_scope
+from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_scope, without_secrets
 
 __all__ = [
     "ApiRoute",
@@ -45,5 +45,6 @@ __all__ = [
     "snapshot_scope",
     "solve",
     "synthetic_scope",
+    "without_secrets",
     "wrap_app",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from fastapi_chain._places import Places
+from fastapi_chain._text import readable
 from fastapi_chain.declare import Registry
 from fastapi_chain.endpoint import Endpoint
 from fastapi_chain.engines.base import RunRequest
@@ -207,11 +208,11 @@ class Blueprint:
         if options.max_pending is not None or options.key is not None:
             request.counted = True
         if options.key is not None:
-            request.key = options.key.format(**values)
+            request.key = readable(options.key.format(**values))
         if options.delay is not None:
             request.delay = options.delay
         if options.priority is not None:
             request.priority = options.priority
         if options.tags:
-            request.tags = {name: template.format(**values) for name, template in options.tags.items()}
+            request.tags = {name: readable(tag.format(**values)) for name, tag in options.tags.items()}
         return request

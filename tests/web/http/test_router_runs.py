@@ -397,6 +397,9 @@ def test_lists_are_filtered(serving):
             a = next(run for run, name in ids.items() if name == "a")
             table = {
                 "": "cba",  # the newest first
+                # A form sends what is left empty, too.
+                "state=&chain=&tag=&q=&since=&limit=&cursor=": "cba",
+                "state=&state=failed": "b",
                 "state=failed": "b",
                 "state=failed&state=succeeded": "cba",
                 "state=running": "",

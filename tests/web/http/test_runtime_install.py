@@ -1,10 +1,12 @@
 """What `install` does: headers, history, limits, start-up and shutdown."""
 
 import asyncio
+import gc
 import logging
+import secrets
 import signal
 import threading
-from types import SimpleNamespace
+from types import CoroutineType, FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -680,8 +682,8 @@ def test_a_starlette_app_can_have_a_runtime(serving):
     asyncio.run(main())
 
 
-def test_request_is_needed_nowhere(serving):
-    """A request's headers are not kept with its run: nothing in what is shown has them."""
+def test_nothing_that_a_client_sends_in_confidence_is_shown(serving):
+    """The headers of a request are in no answer about its run."""
     app = FastAPI()
     app.include_router(install(app, expose_errors=True, expose_values=True).router())
 
@@ -694,5 +696,62 @@ def test_request_is_needed_nowhere(serving):
             at = (await client.post("/", authorization="Bearer hush", cookie="a=hush")).headers["location"]
             for url in (at, f"{at}/events", f"{at}/tasks/save", f"{at}/result", "/runs"):
                 assert b"hush" not in (await client.get(url, prefer="wait=5")).body
+
+    asyncio.run(main())
+
+
+def reaches(root: object, secret: str) -> bool:
+    """Whether *secret* is in any text that *root* holds on to, however far down; code, app and loop left out."""
+    others = (type, ModuleType, FrameType, CoroutineType, FunctionType, Starlette, asyncio.AbstractEventLoop)
+    seen = {id(root)}
+    following = [root]
+    while following:
+        for held in gc.get_referents(following.pop()):
+            if isinstance(held, str | bytes):
+                if secret.encode() in (held.encode(errors="replace") if isinstance(held, str) else held):
+                    return True
+            elif id(held) not in seen and not isinstance(held, others):
+                seen.add(id(held))
+                following.append(held)
+    return False
+
+
+def test_nothing_that_a_client_sends_in_confidence_is_kept(serving):
+    """A run that has finished knows its request without headers, cookies and session; a retry sees it like that."""
+    app = FastAPI()
+    runtime = install(app)
+    app.include_router(runtime.router())
+    seen: list[Any] = []
+    secret = secrets.token_hex(8)
+
+    def who(request: Request) -> Any:
+        session = request.scope.get("session")
+        return request.headers.get("authorization"), request.cookies, session, request.query_params["n"], request.app
+
+    @task
+    async def save(asked: Annotated[Any, Depends(who)]) -> None:
+        seen.append(asked[:4])
+        assert asked[4] is app
+        raise ValueError
+
+    @app.post("/", status_code=202)
+    @chain(save)
+    async def ingest() -> None: ...
+
+    class Sessions:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "session": {"user": secret}}, receive, send)
+
+    async def main() -> None:
+        async with serving(app) as client:
+            client.app = Sessions()
+            at = (await client.post("/?n=1", authorization=secret, cookie=f"a={secret}")).headers["location"]
+            live = runtime.history.get((await client.finished(at))["id"])
+            assert seen == [(secret, {"a": secret}, {"user": secret}, "1")]
+            seen.clear()
+            assert not reaches(live, secret)
+            await client.post(f"{at}/retry")
+            await client.finished(at)
+            assert seen == [(None, {}, None, "1")]
 
     asyncio.run(main())
