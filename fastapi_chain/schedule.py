@@ -109,6 +109,8 @@ class Schedule:
         ledger.states[i] = SKIPPED
         ledger.reasons[i] = reason
         ledger.roots[i] = root
+        if self.run.plan.nodes[i].over is not None:
+            self.run.drop_items(i)
         self.run.tell_from_anywhere(TaskSkipped, task=self.run.plan.names[i], reason=reason)
 
 

@@ -284,8 +284,18 @@ class RunState(Telling):
         fan, values, name = self.fans[i], self.values[i], self.plan.names[i]
         return [_outcome(fan, k, f"{name}[{k}]", value) for k, value in enumerate(values)]
 
+    def drop_items(self, i: int) -> None:
+        """Forget the items that fan-out *i*, which is skipped, had before the run was retried."""
+        for table in (self.fans, self.values, self.items):
+            table.pop(i, None)
+
     def call_off(self, ledger: Ledger, i: int, name: str) -> None:
-        """Put number *i* of *ledger* down as cancelled: the run ends early."""
+        """Put number *i* of *ledger* down as cancelled, with its items that never began: the run ends early."""
+        if ledger is self._ledger and i in self.fans:
+            fan = self.fans[i]
+            for k, state in enumerate(fan.states):
+                if state == PENDING:
+                    self.call_off(fan, k, f"{name}[{k}]")
         now = self.now()
         if ledger.states[i] == RUNNING:
             ledger.close(i, "cancelled", now, None)
