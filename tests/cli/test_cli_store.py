@@ -52,6 +52,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(180)
 def test_a_database(cli: Cli) -> None:
     """Runs wait until a worker comes; they are listed, shown, cancelled and retried without any server."""
     cli.write("main.py", APP)
