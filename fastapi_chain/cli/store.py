@@ -37,11 +37,15 @@ def durable(found: Found) -> Runtime:
     return runtime
 
 
-def serve_nothing(app: object) -> None:
-    """Let *app* start up as one that serves no pages: nobody has to protect them."""
+def work_without_serving(app: object) -> None:
+    """Let *app* start up as one that runs its chains here and serves nothing: nobody has to protect its pages."""
     runtime = runtime_of(app)
     if runtime is not None:
         runtime.serving = False
+        engine: Any = runtime.engine
+        if hasattr(engine, "worker"):
+            # install(..., worker=False) is about servers.
+            engine.worker = True
 
 
 @asynccontextmanager

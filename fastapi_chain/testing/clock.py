@@ -43,8 +43,9 @@ class ChainClock(Clock):
     """Time that stands still while tasks work, and jumps to the next back-off or start when they all wait.
 
     Whatever a run waits for by itself (back-offs, `rate=`, `RetryAfter`) then takes no time at all, in the right order,
-    with the right stamps. A deadline passes when those waits go beyond it, or by `advance`. What a task waits for in
-    its own code, `asyncio.sleep` or a time-out of an attempt, stays real.
+    with the right stamps. A deadline passes when those waits go beyond it, or by `advance`. By `advance` the times
+    of `cron=` come, too: a durable engine looks at them every few seconds. What a task waits for in its own code,
+    `asyncio.sleep` or a time-out of an attempt, stays real.
 
     The fixture `chain_clock` puts one in place for a test.
     """

@@ -20,7 +20,8 @@ import pytest
 from fastapi_chain.cli.http import _lines
 from fastapi_chain.cli.runs import moment
 from fastapi_chain.cli.stopping import Stop
-from tests.cli.conftest import Cli
+from fastapi_chain.web.models import RunModel, RunPage
+from tests.cli.conftest import Cli, schema_holds
 
 APP = """
 import asyncio
@@ -154,7 +155,8 @@ def test_a_list_of_runs(cli: Cli, server: Server) -> None:
     (second,) = [row for row in rows if len(row) > 1 and row[1] == good[:12]]
     assert [second[0], second[3]] == ["✓ succeeded", "✓✓"]
     assert result.lines[-1].endswith("fastapi-chain show RUN for the details")
-    assert cli.process("runs", "--url", f"{server.url}/chains/").code == 0
+    listed = cli.process("runs", "--json", "--header", "token: right", "--url", f"{server.url}/chains/")
+    assert (listed.code, listed.err, schema_holds(RunPage, listed.json)) == (0, "", True)
 
 
 def test_filters(cli: Cli, server: Server) -> None:
@@ -201,7 +203,7 @@ def test_a_run(cli: Cli, server: Server) -> None:
         f"fastapi-chain retry {run[:12]} runs again what failed · --traceback shows all frames",
     ]
     document = cli.process("show", run, "--json", "--url", server.url).json
-    assert {"id", "chain", "state", "done", "tasks", "counts", "tags", "links"} <= set(document)
+    assert schema_holds(RunModel, document)
     assert (document["id"], document["state"], document["done"]) == (run, "failed", True)
 
 
@@ -243,7 +245,9 @@ def test_retry_and_cancel(cli: Cli, server: Server) -> None:
     assert cli("show", slow, "--watch", "--url", server.url).code == 1
     again = cli("retry", slow, "--json", "--url", server.url)
     assert (again.code, again.json["id"]) == (0, slow)
-    assert cli.process("cancel", slow, "--json", "--url", server.url).json["id"] == slow
+    cancelled = cli.process("cancel", slow, "--json", "--url", server.url)
+    assert (cancelled.code, cancelled.err, schema_holds(RunModel, cancelled.json)) == (0, "", True)
+    assert (cancelled.json["id"], schema_holds(RunModel, again.json)) == (slow, True)
 
 
 def read_terminal(cli: Cli, *arguments: str, until: str = "", then: Any = None, **env: str) -> str:
