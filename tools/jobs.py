@@ -53,8 +53,10 @@ WAITING_TESTS = ("tests/engines", "tests/property", "tests/acceptance")
 LANES = min(2, os.cpu_count() or 1)
 """How many jobs run at a time: never more than two, for many tests start servers and look at what comes when."""
 
-NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starlette", "tenacity", "typing_extensions")
-NOT_PINNED += ("python-dateutil",)  # Celery wants one certain version.
+NOT_PINNED = (
+    *("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starlette", "tenacity", "typing_extensions"),
+    "python-dateutil",  # Celery wants one certain version.
+)
 """What a job may choose for itself; of all else it gets the version in constraints.txt."""
 
 
