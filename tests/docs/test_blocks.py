@@ -1,5 +1,6 @@
 """Every block of code in every page: it is a file that is run, or it is run here."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.pages import ALL_BLOCKS, ALL_COMMANDS, EXAMPLES, ROOT, SKILL, Block, Command, blocks
+from tests.docs.pages import ALL_BLOCKS, ALL_COMMANDS, EXAMPLES, ROOT, SKILL, Block, Command, blocks, title
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -53,6 +54,21 @@ def test_every_example_is_shown_or_run() -> None:
     forgotten = {name for name in files - shown if not name.endswith("__init__.py")}
     alone = {"main.py"}  # README shows it, and cannot include it
     assert {name for name in forgotten - alone if str(Path(name).parent) not in folders} == set()
+
+
+def test_every_example_is_shown_as_a_whole() -> None:
+    """Whoever has the site alone can copy each file: it is on a page as a whole, however many parts of it there are."""
+    parts = {snippet for block in ALL_BLOCKS for snippet in block.snippets}
+    wholes = {block.whole for block in ALL_BLOCKS if block.whole}
+    others = {name for name in parts if name.startswith("before/")}
+    assert parts - wholes - others == set()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=title)
+def test_links_between_files(page: Path) -> None:
+    """What README and CONTRIBUTING link to is in the repository; the links of the site are looked at as it is built."""
+    links = re.findall(r'\]\(([^)#:]+)\)|(?:src|srcset)="([^"]+)"', page.read_text())
+    assert [link for pair in links for link in pair if link and not (ROOT / link).exists()] == []
 
 
 @pytest.mark.parametrize("block", [block for block in ALL_BLOCKS if block.language in {"toml", "yaml"}], ids=str)

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docs.pages import DOCS, EXAMPLES, ID, blocks, commands, fits
+from tests.docs.pages import DOCS, EXAMPLES, blocks, commands, fits
 
 BIN = Path(sys.executable).parent
 HOST = "127.0.0.1"
@@ -57,12 +56,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def ask(port: int, method: str, path: str) -> tuple[int, dict[str, str], Any]:
-    """Send a request, as soon as somebody answers; return the JSON of the answer."""
-    status, headers, body = ask_for_text(port, method, path)
-    return status, headers, json.loads(body)
-
-
-def ask_for_text(port: int, method: str, path: str) -> tuple[int, dict[str, str], str]:
     """Send a request, as soon as somebody answers."""
     until = time.monotonic() + 30
     while True:
@@ -71,7 +64,7 @@ def ask_for_text(port: int, method: str, path: str) -> tuple[int, dict[str, str]
             connection.request(method, path)
             answer = connection.getresponse()
             headers = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, headers, answer.read().decode()
+            return answer.status, headers, json.loads(answer.read())
         except ConnectionError:
             if time.monotonic() > until:
                 raise
@@ -128,32 +121,3 @@ def test_observability(start: Start, port: int) -> None:
     printed = process.communicate(timeout=30)[1].splitlines()
     (shown,) = [block.text for block in blocks(DOCS / "guide/observability.md") if block.title.startswith("on the")]
     assert [line for line in shown.splitlines() if not any(fits(line, there) for there in printed)] == []
-
-
-def test_http(start: Start, port: int) -> None:
-    """A run is followed, asked for and cancelled as the reference shows: every line of every answer, in its order."""
-    (server,) = typed_in("reference/http.md", "uvicorn")
-    start(*server, "--port", str(port))
-    shown = [
-        command
-        for block in blocks(DOCS / "reference/http.md")
-        if block.language == "console"
-        for command in commands(block)
-        if command.words[0] == "curl"
-    ]
-    assert len(shown) == 4
-    run = ""
-    for command in shown:
-        method = command.words[command.words.index("-X") + 1] if "-X" in command.words else "GET"
-        (path,) = [word.partition(":8000")[2] for word in command.words if word.startswith("localhost:8000")]
-        status, headers, body = ask_for_text(port, method, path.replace(ID, run))
-        run = run or headers["x-chain-run"]
-        if "json.tool" in command.words:
-            body = json.dumps(json.loads(body), indent=2)
-        there = [line for line in body.splitlines() if line]
-        head = [line for line in command.printed[: -len(there)] if "-i" in command.words]
-        said = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {headers[name]}" for name in headers)]
-        assert [line for line in head if not any(fits(line, one) for one in said)] == [], f"{command}: {said}"
-        printed = command.printed[len(head) :]
-        assert len(printed) == len(there), body
-        assert [line for line, one in zip(printed, there, strict=True) if not fits(line, one)] == [], body

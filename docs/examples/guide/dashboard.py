@@ -11,9 +11,8 @@ from pydantic import BaseModel
 # --8<-- [start:install]
 app = FastAPI(title="shop")
 runtime = install(app)
-app.include_router(
-    runtime.dashboard(allow_anonymous=True), prefix="/chains/ui"
-)  # open to all: on your own machine only
+# Open to all: on your own machine only.
+app.include_router(runtime.dashboard(allow_anonymous=True), prefix="/chains/ui")
 # --8<-- [end:install]
 
 shop = Registry("shop")
