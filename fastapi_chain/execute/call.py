@@ -49,6 +49,9 @@ def make_injected_call(
     named = tuple((fill.param.name, getter(fill)) for fill in tail)
     if not named and not getters:
         return lambda _slots, injected: fn(**injected)
+    if not named and len(getters) == 1:
+        (first,) = getters
+        return lambda slots, injected: fn(first(slots), **injected)
     if not named:
         return lambda slots, injected: fn(*[get(slots) for get in getters], **injected)
     return lambda slots, injected: fn(
