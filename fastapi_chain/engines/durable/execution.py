@@ -16,7 +16,16 @@ from fastapi_chain.engines.fan import FanOutRun
 from fastapi_chain.engines.program import Program
 from fastapi_chain.engines.undo import undo
 from fastapi_chain.errors import DeadlineExceeded, EngineError, RunError, UnserializableOutput
-from fastapi_chain.events import Event, RunFinished, RunStarted, TaskFailed, TaskSkipped, TaskStarted, TaskSucceeded
+from fastapi_chain.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    TaskCancelled,
+    TaskFailed,
+    TaskSkipped,
+    TaskStarted,
+    TaskSucceeded,
+)
 from fastapi_chain.execute import execute
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.outcome import RunState as StateName
@@ -38,6 +47,13 @@ Tell = Callable[..., None]
 """Makes an event of a class and its fields, and tells it."""
 Checkpoint = Callable[[int, str, Callable[[], Awaitable[object]]], Awaitable[Any]]
 """Returns what is kept under a number; if there is nothing, does it and keeps it."""
+
+
+def performer() -> "asyncio.Task[object]":
+    """Return the task that runs a workflow, which is this one."""
+    me = asyncio.current_task()
+    assert me is not None, "DBOS runs it as a task"
+    return me
 
 
 class Home(Protocol):
@@ -88,7 +104,7 @@ class Execution:
         self._marks: dict[int, str] = {}
         self.journal = Journal(state, prior.seq)
         self._tasks: PlanRun | None = None
-        self._performer: asyncio.Task[object] | None = None
+        self._performer: asyncio.Task[object]
 
     async def perform(self, backend: RunBackend, checkpoint: Checkpoint) -> EndDoc:
         """Run to the end, and return how it ended.
@@ -101,7 +117,7 @@ class Execution:
             asyncio.CancelledError: The process stops; the run is left as it is.
         """
         self._checkpoint = checkpoint
-        self._performer = asyncio.current_task()
+        self._performer = performer()
         timer = self._begin(backend)
         try:
             if self.state.cancel_reason is None:
@@ -122,8 +138,7 @@ class Execution:
 
     def leave(self) -> None:
         """Stop here, and leave the run to others."""
-        if self._performer is not None:
-            self._performer.cancel()
+        self._performer.cancel()
 
     def stop(self, reason: str) -> None:
         """End the run early."""
@@ -297,7 +312,7 @@ class Execution:
     async def call(self, unit: Unit, backend: RunBackend, checkpoint: Checkpoint) -> OutcomeDoc:
         """Run one call of a task that is not part of a run here, and return its outcome."""
         self._checkpoint = checkpoint
-        self._performer = asyncio.current_task()
+        self._performer = performer()
         self.state.open(backend)
         if unit.step.spec.effect == "once":
             await self._mark(unit)
@@ -353,8 +368,9 @@ class Execution:
         elif stands == FAILED:
             last = unit.ledger.past[unit.i][-1]
             self._tell_once(tell, TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0)
-        elif stands == SKIPPED:
-            self._tell_once(tell, TaskSkipped, task=unit.name, reason=unit.ledger.reasons[unit.i])
+        else:
+            kind = TaskSkipped if stands == SKIPPED else TaskCancelled
+            self._tell_once(tell, kind, task=unit.name, reason=unit.ledger.reasons[unit.i])
 
     def _tell_once(self, tell: Tell, kind: type[Event], **fields: object) -> None:
         if (kind.kind, fields.get("task", "")) not in self._prior.told:

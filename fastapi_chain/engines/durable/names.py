@@ -47,11 +47,6 @@ def holder_of(queue: str) -> Holder:
     return Holder(process, sure == "sure")
 
 
-def task_queue(name: str) -> str:
-    """Return the queue of the tasks with `queue=name`."""
-    return f"{RUNS}.{name}"
-
-
 def here() -> str:
     """Return what tells this machine (and container) from others as long as it is up."""
     files = ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid")

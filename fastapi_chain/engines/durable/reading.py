@@ -99,8 +99,9 @@ class Reading:
         """Put down how every task ended; what it returned is known already."""
         state = self.state
         for i, name in enumerate(state.plan.names):
-            if name in docs:
-                load_outcome(state.ledger, i, docs[name], name=name, run=state.id)
+            # What is not there came with later code.
+            doc = docs.get(name, OutcomeDoc(state="skipped", reason="skip: added after this run"))
+            load_outcome(state.ledger, i, doc, name=name, run=state.id)
             fan = state.fans.get(i)
             if fan is not None and state.ledger.states[i] == SUCCEEDED:
                 state.slots[i] = [value for value in state.values[i] if value is not MISSING]

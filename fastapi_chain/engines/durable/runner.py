@@ -20,7 +20,7 @@ from .children import ChildDoc, Elsewhere, child_unit
 from .courier import Courier
 from .desk import Desk
 from .documents import OutcomeDoc
-from .execution import Execution
+from .execution import Execution, performer
 from .journal import Reports
 from .link import Link
 from .plans import Plans
@@ -117,8 +117,7 @@ class Runner:
 
     async def run(self, doc: RunDoc) -> EndDoc:
         """Run a run to its end, as soon as there is room for it."""
-        me = asyncio.current_task()
-        assert me is not None, "DBOS runs it as a task"
+        me = performer()
         self._check_here()
         self._coming.add(me)
         try:

@@ -1,0 +1,324 @@
+"""What happens to runs at awkward moments, and what a durable engine keeps of what tasks return."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from dbos.error import DBOSException
+from pydantic import BaseModel
+from sqlalchemy.exc import IntegrityError
+
+from fastapi_chain import Registry, UnserializableOutput, chain
+from fastapi_chain.engines.base import RunRequest
+from fastapi_chain.engines.durable.database import processes, workflows
+from tests.engines.kit import Log, states
+from tests.engines.opened import opened, until
+from tests.engines.test_durable_recovery import carried_on
+
+
+class Part(BaseModel):
+    n: int
+
+
+class Whole(Part):
+    more: int
+
+
+def test_a_start_that_comes_to_nothing(url: str):
+    """Whoever waits for it hears why, and the engine waits for nothing."""
+    registry = Registry("r")
+
+    @registry.task
+    async def only() -> int:
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            request = RunRequest(ours.plan, {})
+            called_off = engine.start(engine.take(request))
+            called_off.cancel()
+            await asyncio.wait([called_off])
+            request.started_by = cast("str", object())
+            with pytest.raises(DBOSException, match="Invalid workflow attributes"):
+                await engine.start(engine.take(request))
+            await engine.idle()
+            assert (called_off.cancelled(), engine.runner.running) == (True, 0)
+
+    asyncio.run(main())
+
+
+def test_an_engine_that_is_in_a_hurry(url: str):
+    """It does not use up its time: what runs is left at once, and carried on."""
+    registry, go_on = Registry("r"), asyncio.Event()
+
+    @registry.task
+    async def only() -> int:
+        await go_on.wait()
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            run = await ours.start()
+            await until(lambda: run.state == "running")
+            draining = asyncio.ensure_future(engine.drain(1000))
+            await asyncio.sleep(0.05)
+            assert not draining.done()
+            engine.hurry()
+            await draining
+            engine.drain = _nothing  # type: ignore[method-assign]  # it is over
+        go_on.set()
+        async with opened(url, ours) as engine:
+            assert (await carried_on(engine, run)).state == "succeeded"
+
+    asyncio.run(main())
+
+
+async def _nothing(_seconds: float) -> None:
+    """Do nothing."""
+
+
+def test_an_order_to_end_is_heard_once(url: str):
+    """While a cancelled run is undone, the order comes again and again, and changes nothing."""
+    registry, seen, begun = Registry("r"), Log(), asyncio.Event()
+
+    async def back() -> None:
+        await asyncio.sleep(0.8)
+        seen("undone")
+
+    @registry.task(undo=back)
+    async def first() -> None: ...
+
+    @registry.task(after=[first])
+    async def second() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours, here=False, worker=False) as other, opened(url, ours):
+            run = await ours.start()
+            await begun.wait()
+            found = await other.find(run.id)
+            assert found is not None
+            await found.cancel()
+            await run.wait(20)
+            assert (run.state, run.reason, seen) == ("cancelled", "run_cancelled", ["undone"])
+
+    asyncio.run(main())
+
+
+def test_only_what_the_dead_held_is_let_go(url: str):
+    """What a process holds that lives is left alone."""
+    registry = Registry("r")
+
+    @registry.task
+    async def only() -> int:
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with (
+            opened(url, ours, here=False, worker=False) as one,
+            opened(url, ours, here=False, worker=False) as two,
+        ):
+            runs = [engine.take(RunRequest(ours.plan, {})) for engine in (one, two)]
+            await one.hold_soon(runs[0], sure=False)
+            await two.hold_soon(runs[1], sure=False)
+            one.keeper.let_go([two.process])
+            with one.link.reading() as connection:
+                query = sa.select(workflows.c.workflow_uuid, workflows.c.status)
+                found = {row.workflow_uuid: row.status for row in connection.execute(query)}
+            assert found == {runs[0].id: "ENQUEUED", runs[1].id: "CANCELLED"}
+
+    asyncio.run(main())
+
+
+def test_of_two_who_retry_one_run_one_is_first(url: str):
+    """The other one is told that it has not finished, and the run has one more round, not two."""
+    registry, seen = Registry("r"), Log()
+
+    @registry.task
+    async def only() -> int:
+        seen("only")
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            run = await ours.run()
+        async with opened(url, ours, here=False, worker=False) as one:
+            found = await one.find(run.id)
+            assert found is not None
+            answers = await asyncio.gather(*[found.retry("start") for _ in range(2)], return_exceptions=True)
+            assert sorted(type(answer).__name__ for answer in answers) == ["NoneType", "RunNotFinished"]
+            state = await one._desk.look_soon(run.id)
+            assert state is not None
+            assert not await one._desk.reopen(state, [])
+        async with opened(url, ours) as engine:
+            assert (await carried_on(engine, run)).state == "succeeded"
+        assert seen == ["only", "only"]
+
+    asyncio.run(main())
+
+
+def test_a_chain_may_be_known_before_an_engine_is_open(url: str):
+    """Its queues are made when the engine opens, and worked on."""
+    registry = Registry("r")
+
+    @registry.task(limit=1)
+    async def only() -> int:
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            # Closed again, it knows the plan, as one does that has checked it at start-up.
+            pass
+        await engine.open()
+        try:
+            run = engine.take(RunRequest(ours.plan, {}))
+            await engine.start(run)
+            await run.wait(20)
+            assert run[only] == 1
+        finally:
+            await engine.drain(0)
+
+    asyncio.run(main())
+
+
+def test_a_run_is_read_by_newer_code(url: str):
+    """A task that has been added since is shown as skipped: nothing stays pending in a finished run."""
+
+    def app(*, newer: bool) -> Any:
+        registry = Registry("r")
+
+        @registry.task
+        async def first() -> int:
+            return 1
+
+        if newer:
+
+            @registry.task(after=[first])
+            async def added() -> int:
+                return 2
+
+        return chain(registry, name="ours")
+
+    old, new = app(newer=False), app(newer=True)
+
+    async def main() -> None:
+        async with opened(url, old):
+            run = await old.run()
+        async with opened(url, new, worker=False) as engine:
+            found = await carried_on(engine, run)
+            assert found.state == "succeeded"
+            assert states(found) == {"first": "succeeded", "added": "skipped skip: added after this run"}
+
+    asyncio.run(main())
+
+
+def test_a_value_that_is_no_longer_understood_fails_its_task(url: str):
+    """Whoever carries the run on takes it for a failure of the task that returned it."""
+    stop = asyncio.Event()
+
+    def app(kind: type) -> Any:
+        registry = Registry("r")
+
+        @registry.task
+        async def first() -> kind:  # type: ignore[valid-type]
+            return kind(1)
+
+        @registry.task(after=[first])
+        async def second(first: kind) -> int:  # type: ignore[valid-type]
+            await stop.wait()
+            return 2
+
+        return chain(registry, name="ours")
+
+    old, new = app(int), app(list)
+
+    async def main() -> None:
+        async with opened(url, old):
+            run = await old.start()
+            await until(lambda: run.tasks["second"].state == "running")
+        stop.set()
+        async with opened(url, new) as engine:
+            found = await carried_on(engine, run)
+            assert states(found) == {"first": "failed", "second": "skipped upstream_failed: first"}
+            assert isinstance(found.errors["first"], UnserializableOutput)
+
+    asyncio.run(main())
+
+
+def test_a_value_that_cannot_be_stored(url: str):
+    """Of a subclass fields would be lost: the task fails. An input of that kind is refused before anything runs."""
+    registry = Registry("r")
+
+    @registry.task
+    async def first(part: Part) -> Part:
+        return Whole(n=1, more=2)
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours):
+            run = await ours.run(part=Part(n=1))
+            assert isinstance(run.errors["first"], UnserializableOutput)
+            with pytest.raises(UnserializableOutput):
+                await ours.start(part=Whole(n=1, more=2))
+
+    asyncio.run(main())
+
+
+def test_items_that_may_happen_once_are_not_begun_again(url: str):
+    """Each item keeps for itself that it has begun; the others go on."""
+    registry, seen = Registry("r"), Log()
+
+    @registry.task
+    async def numbers() -> list[int]:
+        return [0, 1]
+
+    @registry.task(each=numbers, effect="once")
+    async def pay(n: int) -> int:
+        seen(n)
+        if n == 1 and seen.count(1) == 1:
+            await asyncio.Event().wait()
+        return n
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            run = await ours.start()
+            # The numbers, two notes of a beginning, and one outcome.
+            await until(lambda: len(engine.runner._carrying.kept(run.id)) == 4)
+        async with opened(url, ours) as engine:
+            found = await carried_on(engine, run)
+            assert (found.state, found.reason) == ("failed", "interrupted")
+            assert (found.tasks["pay[0]"].state, sorted(seen)) == ("succeeded", [0, 1])
+            await found.retry()
+            await found.wait(20)
+            assert (found.outputs["pay"], sorted(seen)) == ([0, 1], [0, 1, 1])
+
+    asyncio.run(main())
+
+
+def test_a_row_that_is_there_already_is_no_outage(url: str):
+    """What the database refuses because of what is in it is not told as if it did not answer."""
+
+    async def main() -> None:
+        async with opened(url, worker=False) as engine:
+            row = {"id": engine.process, "place": "", "pid": 1, "seen": 0.0}
+            with pytest.raises(IntegrityError), engine.link.writing() as connection:
+                connection.execute(sa.insert(processes).values(**row))
+
+    asyncio.run(main())
