@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
-from dbos.error import DBOSException
+from dbos._error import DBOSException
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
