@@ -126,9 +126,11 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path_factory: pytest.TempPat
     ours = chain(registry, name="ours")
 
     async def main() -> None:
-        async with opened(url, ours, time_to_live=2.0) as engine:
+        async with opened(url, ours, time_to_live=2.0) as engine, opened(url, ours, here=False, worker=False) as other:
             run = await ours.start()
             await until(lambda: "first" in seen)
+            elsewhere = await other.find(run.id)
+            assert elsewhere is not None
             held = engine.take(ours._blueprint.asked(engine.name, {}))
             await engine.hold_soon(held, sure=False)
             engine._reached = 0.0
@@ -139,7 +141,8 @@ def test_a_server_that_goes_away_and_comes_back(tmp_path_factory: pytest.TempPat
                 await engine.find("0" * 32)
             await asyncio.sleep(1.2)
             promised = engine.start(held)
-            assert (run.state, held.state) == ("running", "queued")
+            # What is known is shown as long as nobody can say more.
+            assert (run.state, held.state, elsewhere.state) == ("running", "queued", "running")
             go_on.set()
             await asyncio.sleep(0.5)
             server.start()

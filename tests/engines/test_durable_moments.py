@@ -1,6 +1,7 @@
 """What happens to runs at awkward moments, and what a durable engine keeps of what tasks return."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -9,9 +10,11 @@ from dbos._error import DBOSException
 from pydantic import BaseModel
 from sqlalchemy.exc import IntegrityError
 
-from fastapi_chain import Registry, UnserializableOutput, chain
+from fastapi_chain import Progress, Registry, UnserializableOutput, chain
 from fastapi_chain.engines.base import RunRequest
 from fastapi_chain.engines.durable.database import processes, workflows
+from fastapi_chain.events import Event, RunFinished
+from fastapi_chain.outcome import ProgressInfo
 from tests.engines.kit import Log, states
 from tests.engines.opened import opened, until
 from tests.engines.test_durable_recovery import carried_on
@@ -46,6 +49,82 @@ def test_a_start_that_comes_to_nothing(url: str):
                 await engine.start(engine.take(request))
             await engine.idle()
             assert (called_off.cancelled(), engine.runner.running) == (True, 0)
+            left = engine.start(engine.take(RunRequest(ours.plan, {})))
+        assert left.cancelled()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "when it has ended"])
+def test_a_run_is_followed_though_it_is_taken_away(url: str, moment: str):
+    """Whoever follows it hears of all that happens once, and of its end only when that is stored."""
+    registry, begun, go_on = Registry("r"), asyncio.Event(), asyncio.Event()
+
+    @registry.task
+    async def only() -> int:
+        begun.set()
+        await go_on.wait()
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        taken = Log()
+
+        def take_away(event: Event | None = None) -> None:
+            if isinstance(event, RunFinished | None) and not taken:
+                taken("away")
+                for execution in engine.runner._active:
+                    execution.leave()
+
+        sinks = (take_away,) if moment == "when it has ended" else ()
+        async with opened(url, ours, sinks=sinks) as engine:
+            run = await ours.start()
+            following = run.events()
+            heard = [await anext(following)]
+            await begun.wait()
+            reader = asyncio.ensure_future(_rest(following))
+            # What has happened so far is told.
+            await until(lambda: bool(engine._desk._looking.events(run.id, 0)))
+            if moment == "while it runs":
+                take_away()
+            else:
+                go_on.set()
+            await until(lambda: bool(taken) and not engine.runner._active)
+            engine.keeper.let_go([engine.process])
+            go_on.set()
+            heard += await asyncio.wait_for(reader, 30)
+            state = await engine._desk.look_soon(run.id)
+            assert state is not None
+            assert state.state == "succeeded"
+            assert [event.seq for event in heard] == list(range(1, len(heard) + 1))
+            assert [event.kind for event in heard].count("run.finished") == 1
+            assert isinstance(heard[-1], RunFinished)
+
+    asyncio.run(main())
+
+
+async def _rest(following: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in following]
+
+
+def test_what_a_call_elsewhere_reports_in_a_moment(url: str):
+    """It is known everywhere, even if the run was over before anybody could follow it."""
+    registry = Registry("r")
+
+    @registry.task(limit=1)
+    async def only(progress: Progress) -> int:
+        progress(1, 2, "half")
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours, here=False, worker=False) as other, opened(url, ours):
+            run = await ours.run()
+            found = await other.find(run.id)
+            assert found is not None
+            assert found.tasks["only"].progress == ProgressInfo(done=1, total=2, text="half")
 
     asyncio.run(main())
 
@@ -131,7 +210,9 @@ def test_only_what_the_dead_held_is_let_go(url: str):
             runs = [engine.take(RunRequest(ours.plan, {})) for engine in (one, two)]
             await one.hold_soon(runs[0], sure=False)
             await two.hold_soon(runs[1], sure=False)
-            one.keeper.let_go([two.process])
+            with one.link.writing() as connection:
+                connection.execute(sa.delete(processes).where(processes.c.id == two.process))
+            one.keeper.take_over()
             with one.link.reading() as connection:
                 query = sa.select(workflows.c.workflow_uuid, workflows.c.status)
                 found = {row.workflow_uuid: row.status for row in connection.execute(query)}

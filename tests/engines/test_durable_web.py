@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 
-from fastapi_chain import Chain, InvalidChain, Registry, chain, install
+from fastapi_chain import Chain, InvalidChain, Registry, Run, chain, install
 from fastapi_chain.engines.durable.database import Database, workflows
 from fastapi_chain.engines.durable.names import HELD
 from fastapi_chain.web.runtime import runtime_of
@@ -53,12 +53,14 @@ def test_a_run_is_stored_before_the_response_and_begins_after_the_commit(url: st
 
     @app.post("/sure")
     @chain(only, name="sure")
-    async def sure(n: int) -> None: ...
+    async def sure(n: int, run: Run) -> str:
+        return run.id
 
     with client_of(app, url) as client:
         assert client.post("/unsure?n=1").headers["x-chain-run"]
         wait_for(lambda: 1 in seen, "the first run")
-        assert client.post("/sure?n=2").status_code == 200
+        answer = client.post("/sure?n=2")
+        assert answer.json() == answer.headers["x-chain-run"]
         wait_for(lambda: 2 in seen, "the second run")
     assert seen[0] == [("ENQUEUED", "unsure")]
     assert stored(url) == [("SUCCESS", "fastapi_chain")] * 2

@@ -6,12 +6,13 @@ The run waits for it as for any other task, and keeps its outcome in the same pl
 
 import asyncio
 import contextlib
-from typing import Final, Protocol, TypedDict
+from collections.abc import Mapping
+from typing import Final, Protocol, TypedDict, cast
 
 from fastapi_chain._serialize import codec_of
 from fastapi_chain._state import Sink
 from fastapi_chain._state.ledger import Ledger
-from fastapi_chain._threads import Hopper
+from fastapi_chain._threads import Hopper, settle
 from fastapi_chain.errors import EngineUnavailable
 from fastapi_chain.events import Event
 from fastapi_chain.execute.unit import Step, Unit
@@ -160,17 +161,15 @@ class Elsewhere:
             await asyncio.sleep(LOOK)
             # While the database is away, nothing is heard.
             with contextlib.suppress(EngineUnavailable):
-                await self._hear(list(self._waiting))
+                await self._hear(self._waiting.copy())
 
-    async def _hear(self, ids: list[str]) -> None:
+    async def _hear(self, waiting: "Mapping[str, tuple[asyncio.Future[OutcomeDoc | str], Sink]]") -> None:
         # In this order: a call reports before it ends.
-        outcomes = await self._post.outcomes(ids)
-        for id_, event in await self._post.reports(ids):
-            if id_ in self._waiting:
-                self._waiting[id_][1](event)
+        outcomes = await self._post.outcomes(list(waiting))
+        for id_, event in await self._post.reports(list(waiting)):
+            waiting[id_][1](event)
         for id_, outcome in outcomes.items():
-            if id_ in self._waiting and not self._waiting[id_][0].done():
-                self._waiting[id_][0].set_result(outcome)
+            settle(cast("asyncio.Future[object]", waiting[id_][0]), outcome, None)
 
     async def stop(self) -> None:
         """End."""

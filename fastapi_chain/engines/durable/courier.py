@@ -93,9 +93,10 @@ class Courier:
         """Tell the database what a call has to report."""
         async with reports.turn:
             events = list(reports.untold)
-            if events:
-                await self._post.report(id_, [dump_event(event) for event in events])
-                del reports.untold[: len(events)]
+            if not events:
+                return
+            await self._post.report(id_, [dump_event(event) for event in events])
+            del reports.untold[: len(events)]
 
     async def tell(self, executions: Iterable[Execution]) -> None:
         """Tell the database what has happened in *executions*."""
