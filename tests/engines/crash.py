@@ -63,7 +63,7 @@ def random_chain(seed: int, trace: Trace) -> Chain:
     registry.task(name="spread", after=[last])(spread)
 
     async def item(n: int, ctx: TaskContext) -> int:
-        trace("begin", ctx.run_id, ctx.task)
+        trace("begin", ctx.run_id, ctx.task, ctx.idempotency_key)
         await asyncio.sleep(random.random() * LONGEST)
         return n + 1
 
@@ -75,7 +75,7 @@ def _task(name: str, takes: list[str], trace: Trace, *, sync: bool, flaky: bool)
     """Return a function with the parameters *takes*."""
 
     def begin(ctx: TaskContext) -> None:
-        trace("begin", ctx.run_id, ctx.task)
+        trace("begin", ctx.run_id, ctx.task, ctx.idempotency_key)
         if flaky and ctx.attempt == 1:
             raise ConnectionError
 

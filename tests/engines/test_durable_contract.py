@@ -13,7 +13,7 @@ from dbos import DBOS
 
 from fastapi_chain import Registry, chain
 from fastapi_chain.engines.durable import database as database_module
-from fastapi_chain.engines.durable.adapter import Checkpoints, JsonSerializer, workflow_id
+from fastapi_chain.engines.durable.adapter import Checkpoints, JsonSerializer, Worker, workflow_id
 from fastapi_chain.engines.durable.database import inputs, outputs, steps, workflows
 from fastapi_chain.engines.durable.names import RUN, VERSION
 from fastapi_chain.errors import EngineError
@@ -60,6 +60,55 @@ def test_outcomes_are_kept_under_numbers_of_our_own(url: str):
     asyncio.run(main())
 
 
+@DBOS.workflow(name="test_contract_known")
+async def known(kept: list[int]) -> list[Any]:
+    """Do the same where it is known what is kept."""
+    keep = Checkpoints(kept)
+
+    async def part(number: int) -> list[Any]:
+        async def body() -> list[Any]:
+            seen(number)
+            return [number, DBOS.step_id]
+
+        result: list[Any] = await keep(number, f"part {number}", body)
+        return result
+
+    return await asyncio.gather(part(7), part(3))
+
+
+def test_where_nothing_is_kept_nobody_asks(url: str):
+    """What DBOS need not ask is kept as DBOS would keep it, a step to whoever looks; what is kept is not done again."""
+
+    async def main() -> None:
+        seen.clear()
+        async with opened(url) as engine:
+            asked = Log()
+            worker = Worker._taken
+            assert worker is not None
+            sa.event.listen(worker._engine, "before_cursor_execute", lambda *given: asked(given[2]))
+            handle = await DBOS.start_workflow_async(known, [])
+            assert await handle.get_result() == [[7, 7], [3, 3]]
+            assert sum("operation_outputs" in statement for statement in asked) == 2
+            with engine.link.reading() as connection:
+                rows = connection.execute(sa.select(steps).order_by(steps.c.function_id)).all()
+            assert [(row.function_name, row.output) for row in rows] == [("part 3", "[3, 3]"), ("part 7", "[7, 7]")]
+            theirs = await DBOS.list_workflow_steps_async(handle.workflow_id)
+            assert [(step["function_id"], step["function_name"], step["output"]) for step in theirs] == [
+                (3, "part 3", [3, 3]),
+                (7, "part 7", [7, 7]),
+            ]
+            with engine.link.writing() as connection:
+                values = {"inputs": json.dumps({"args": [[3, 7]], "kwargs": {}})}
+                connection.execute(sa.update(inputs).values(values))
+                connection.execute(sa.update(workflows).values(status="PENDING"))
+                connection.execute(sa.delete(outputs))
+            again = await DBOS.resume_workflow_async(handle.workflow_id)
+            assert await again.get_result(polling_interval_sec=0.05) == [[7, 7], [3, 3]]
+            assert sorted(seen) == [3, 7]
+
+    asyncio.run(main())
+
+
 def test_the_tables_are_as_we_know_them(url: str):
     """A run has a row in three tables, with the columns that we look at, and the format that we have pinned."""
     registry, go_on = Registry("r"), asyncio.Event()
@@ -94,17 +143,20 @@ def test_the_tables_are_as_we_know_them(url: str):
     asyncio.run(main())
 
 
-def test_whoever_has_lost_a_run_cannot_write(url: str):
-    """Once a run is taken from its process, no outcome of that process is kept: the task runs again, and only that counts."""
-    registry, go_on = Registry("r"), asyncio.Event()
+@pytest.mark.parametrize("first", [0, 1])
+def test_whoever_has_lost_a_run_cannot_write(url: str, first: int):
+    """Once a run is taken from its process, no outcome of that process is kept: the task runs again, and only that counts.
+
+    The same process may have taken it up again; it does not matter which of the two is done first.
+    """
+    registry, go_on = Registry("r"), [asyncio.Event(), asyncio.Event()]
     calls = Log()
 
     @registry.task
     async def only() -> int:
         number = len(calls)
         calls(number)
-        if number == 0:
-            await go_on.wait()
+        await go_on[number].wait()
         return number
 
     ours = chain(registry, name="ours")
@@ -115,12 +167,15 @@ def test_whoever_has_lost_a_run_cannot_write(url: str):
             await until(lambda: len(calls) == 1)
             engine.keeper.let_go([engine.process])
             await until(lambda: len(calls) == 2)
-            go_on.set()
-            await asyncio.sleep(0.3)
+            assert len(engine.runner._active) == 2
+            go_on[first].set()
+            await until(lambda: len(engine.runner._active) == 1)
+            go_on[1 - first].set()
+            await until(lambda: not engine.runner._active)
+            await run.wait(20)
             found = await engine._desk.look_soon(run.id)
             assert found is not None
             assert (found.state, found.slots[0]) == ("succeeded", 1)
-            await run.wait(20)
             assert run[only] == 1
 
     asyncio.run(main())

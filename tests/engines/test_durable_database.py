@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from fastapi_chain import EngineUnavailable, Registry, chain
+from fastapi_chain import EngineUnavailable, Progress, Registry, chain
 from fastapi_chain.engines.durable import database as database_module
 from fastapi_chain.engines.durable import keeper as keeper_module
 from fastapi_chain.engines.durable import link as link_module
@@ -159,6 +159,15 @@ def test_what_must_be_done_waits_for_the_database(tmp_path_factory: pytest.TempP
     """What a run cannot do without is tried until the server is back; an engine comes to its end without it, too."""
     databases = Databases(tmp_path_factory.mktemp("gone"))
     url, server = databases.postgres(), databases.server
+    registry, begun, go_on = Registry("r"), asyncio.Event(), asyncio.Event()
+
+    @registry.task
+    async def only(progress: Progress) -> None:
+        progress(1, 2, "half")
+        begun.set()
+        await go_on.wait()
+
+    ours = chain(registry, name="ours")
 
     async def main() -> None:
         async with opened(url) as engine:
@@ -170,13 +179,23 @@ def test_what_must_be_done_waits_for_the_database(tmp_path_factory: pytest.TempP
             assert not surely.done()
             server.start()
             assert await surely == "done"
-        async with opened(url, worker=False):
+        async with opened(url, ours) as gone:
+            run = await ours.start()
+            await begun.wait()
             server.stop()
+        server.start()
+        go_on.set()
+        async with opened(url, ours) as engine:
+            # Nobody has let it go, so it is carried on only when that process counts as dead.
+            engine.keeper.let_go([gone.process])
+            found = await engine.find(run.id)
+            assert found is not None
+            await found.wait(20)
+            assert found.state == "succeeded"
 
     try:
         asyncio.run(main())
     finally:
-        server.start()
         databases.close()
 
 

@@ -48,14 +48,20 @@ def repeated(url: str, trace: Trace) -> list[tuple[str, str]]:
     engine.dispose()
     kept = {(row[0], row[1]): row[2] / 1000 for row in rows}
     begun = [
-        (moment, (run, task)) for moment, _, what, *words in trace.lines() if what == "begin" for run, task in [words]
+        (moment, (run, task))
+        for moment, _, what, *words in trace.lines()
+        if what == "begin"
+        for run, task, _ in [words]
     ]
     return [call for moment, call in begun if moment > kept.get(call, moment) + 0.005]
 
 
 @pytest.mark.timeout(60 + 8 * KILLS)
 def test_random_graphs_under_random_kills(url: str, tmp_path, zygote: Zygote):
-    """No accepted run is lost, no task runs again whose outcome is kept, and all results are right."""
+    """No accepted run is lost, no task runs again whose outcome is kept, and all results are right.
+
+    Each call has one idempotency key of its own, however often it begins.
+    """
     path = str(tmp_path / "trace")
     trace = Trace(path)
     random_ = random.Random(url)
@@ -85,6 +91,8 @@ def test_random_graphs_under_random_kills(url: str, tmp_path, zygote: Zygote):
     wanted = [expected(SEEDS[i]) | {"spread": [0, 1, 2], "item": [1, 2, 3]} for _, i in accepted]
     assert ended == [("succeeded", outputs) for outputs in wanted]
     assert repeated(url, trace) == []
+    calls = [tuple(line[3:]) for line in trace.lines() if line[2] == "begin"]
+    assert len(set(calls)) == len({call[:2] for call in calls}) == len({call[2] for call in calls}) < len(calls)
     assert killed == KILLS
     assert len(accepted) >= 24
 

@@ -206,7 +206,7 @@ def test_beyond_what_may_run_at_once_runs_wait(url: str):
             # As another worker would that has room for more.
             await engine.link(engine._intake.register, RUNS, at_once=5)
             runs = [await ours.start() for _ in range(6)]
-            await until(lambda: len(engine.runner._active) == 2 and len(engine.runner._waiting) == 3)
+            await until(lambda: len(engine.runner._active) == 2 and len(engine.runner._coming) == 3)
         now[0] = 0
         go_on.set()
         async with opened(url, ours, max_running=2) as engine:

@@ -410,9 +410,10 @@ def test_runs_are_found_by_what_one_knows_of_them(url: str):
         return n
 
     first, second = chain(registry, name="first", tags={"n": "{n}"}), chain(registry, name="second")
+    late = chain(registry, name="late", delay=1000)
 
     async def main() -> None:
-        async with opened(url, first, second) as engine:
+        async with opened(url, first, second, late) as engine:
             runs = [await first.run(n=n) for n in range(1, 5)]
             other = await second.run(n=1)
 
@@ -436,6 +437,18 @@ def test_runs_are_found_by_what_one_knows_of_them(url: str):
             assert ([run.id for run in more.runs], more.cursor) == (newest[2:], None)
             with pytest.raises(ValueError, match=r".+"):
                 await engine.search(RunFilter(), 2, "nonsense")
+            waiting = await late.start(n=1)
+            assert await found(states=frozenset({"queued", "running"})) == [waiting.id]
+            await waiting.cancel()
+            assert await found(states=frozenset({"cancelled"})) == [waiting.id]
+            lost = engine.take(second._blueprint.asked(engine.name, {"n": 1}))
+            await engine.hold_soon(lost, sure=False)
+            assert await found(states=frozenset({"queued"})) == [lost.id]
+            engine.keeper.let_go([engine.process])
+            assert await found(states=frozenset({"cancelled"})) == [waiting.id]
+            assert await found(states=frozenset({"failed", "cancelled"})) == [lost.id, waiting.id, runs[2].id]
+            page = await engine.search(RunFilter(states=frozenset({"failed"})), 1, None)
+            assert ([run.id for run in page.runs], page.cursor is None) == ([lost.id], False)
 
     asyncio.run(main())
 

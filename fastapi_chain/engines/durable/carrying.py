@@ -1,7 +1,8 @@
 """What a run that runs here asks of the database and tells it. Everything here blocks, and belongs in a thread."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
@@ -31,34 +32,47 @@ class Carrying:
 
     def prior(self, run: str) -> Prior:
         """Return what a run must know that is carried on."""
+        prior = self.priors([run])[run]
         with self._link.reading() as connection:
-            order = connection.execute(sa.select(orders).where(orders.c.run == run)).first()
             told = connection.execute(
                 sa.select(events.c.seq, events.c.event).where(events.c.run == run).order_by(events.c.seq)
             ).all()
         # What was told in an earlier round is told again.
-        since = 0 if order is None else order.since
-        docs = [load_event(row.event) for row in told if row.seq > since]
-        return Prior(
-            round=0 if order is None else order.round,
-            base=None if order is None or order.base is None else cast("Base", json.loads(order.base)),
-            cancel=None if order is None else order.cancel,
-            started=None if order is None else order.started,
+        docs = [load_event(row.event) for row in told if row.seq > prior.since]
+        return replace(
+            prior,
             seq=told[-1].seq if told else 0,
             told=frozenset(map(task_of, docs)),
             logged=[event for event in docs if isinstance(event, TaskLogged)],
         )
 
-    def recorded(self, run: str) -> dict[int, OutcomeDoc]:
-        """Return all outcomes of a run that are kept, by number."""
+    def priors(self, runs: Sequence[str]) -> dict[str, Prior]:
+        """Return the same of several runs, without what was told of them."""
+        found = {run: Prior() for run in runs}
         with self._link.reading() as connection:
-            rows = connection.execute(
-                sa.select(steps.c.function_id, steps.c.output).where(
-                    steps.c.workflow_uuid == run, steps.c.output.is_not(None)
+            for row in in_chunks(connection, sa.select(orders), orders.c.run, runs):
+                base = None if row.base is None else cast("Base", json.loads(row.base))
+                found[row.run] = Prior(
+                    round=row.round, base=base, cancel=row.cancel, started=row.started, since=row.since
                 )
-            ).all()
-        # A note that a task is about to begin is text, and no outcome.
-        return {row.function_id: json.loads(row.output) for row in rows if row.output.startswith("{")}
+        return found
+
+    def kept(self, run: str) -> frozenset[int]:
+        """Return the numbers under which something of a run is kept."""
+        with self._link.reading() as connection:
+            query = sa.select(steps.c.function_id).where(steps.c.workflow_uuid == run)
+            return frozenset(connection.execute(query).scalars())
+
+    def recorded(self, runs: Sequence[str]) -> dict[str, dict[int, OutcomeDoc]]:
+        """Return all outcomes of each run that are kept, by number."""
+        found: dict[str, dict[int, OutcomeDoc]] = {run: {} for run in runs}
+        query = sa.select(steps.c.workflow_uuid, steps.c.function_id, steps.c.output).where(steps.c.output.is_not(None))
+        with self._link.reading() as connection:
+            for row in in_chunks(connection, query, steps.c.workflow_uuid, runs):
+                # A note that a task is about to begin is text, and no outcome.
+                if row.output.startswith("{"):
+                    found[row.workflow_uuid][row.function_id] = json.loads(row.output)
+        return found
 
     def begun(self, run: str, at: float) -> None:
         """Keep when a run with a deadline began."""
@@ -78,17 +92,9 @@ class Carrying:
 
     def cancelled(self, runs: Sequence[str]) -> dict[str, str]:
         """Return those of *runs* that are to end early, each with the reason."""
-        found: dict[str, str] = {}
         with self._link.reading() as connection:
-            for start in range(0, len(runs), _CHUNK):
-                chunk = runs[start : start + _CHUNK]
-                rows = connection.execute(
-                    sa.select(orders.c.run, orders.c.cancel).where(
-                        orders.c.run.in_(chunk), orders.c.cancel.is_not(None)
-                    )
-                )
-                found |= {row.run: row.cancel for row in rows}
-        return found
+            query = sa.select(orders.c.run, orders.c.cancel).where(orders.c.cancel.is_not(None))
+            return {row.run: row.cancel for row in in_chunks(connection, query, orders.c.run, runs)}
 
     def call(self, id_: str, queue: str, doc: ChildDoc) -> None:
         """Store a call of a task, unless it is there."""
@@ -101,14 +107,13 @@ class Carrying:
         found: dict[str, OutcomeDoc | str] = {}
         joined = workflows.join(outputs, outputs.c.workflow_uuid == workflows.c.workflow_uuid, isouter=True)
         with self._link.reading() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                query = (
-                    sa.select(workflows.c.workflow_uuid, workflows.c.status, outputs.c.output)
-                    .select_from(joined)
-                    .where(workflows.c.workflow_uuid.in_(ids[start : start + _CHUNK]), workflows.c.status.in_(FINISHED))
-                )
-                for row in connection.execute(query):
-                    found[row.workflow_uuid] = row.status.lower() if row.output is None else json.loads(row.output)
+            query = (
+                sa.select(workflows.c.workflow_uuid, workflows.c.status, outputs.c.output)
+                .select_from(joined)
+                .where(workflows.c.status.in_(FINISHED))
+            )
+            for row in in_chunks(connection, query, workflows.c.workflow_uuid, ids):
+                found[row.workflow_uuid] = row.status.lower() if row.output is None else json.loads(row.output)
         return found
 
     def report(self, id_: str, texts: Sequence[str]) -> None:
@@ -153,6 +158,14 @@ class Carrying:
         )
         with self._link.reading() as connection:
             return set(connection.execute(query).scalars())
+
+
+def in_chunks(
+    connection: sa.Connection, query: "sa.Select[Any]", column: "sa.ColumnElement[str]", wanted: Sequence[str]
+) -> Iterator[Any]:
+    """Yield the rows of *query* whose *column* is one of *wanted*, however many these are."""
+    for start in range(0, len(wanted), _CHUNK):
+        yield from connection.execute(query.where(column.in_(wanted[start : start + _CHUNK])))
 
 
 def put_order(connection: sa.Connection, run: str, values: Mapping[str, object]) -> None:

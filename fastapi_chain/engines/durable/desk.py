@@ -64,17 +64,22 @@ class Desk:
 
     def _look(self, run: str) -> StoredState | None:
         row = self._looking.row(run)
-        return None if row is None else self._read(row, whole=True)
+        return None if row is None else self._read([row], whole=True)[0]
 
-    def _read(self, row: Row, *, whole: bool) -> StoredState:
-        """Put a run together; what its tasks have logged only if it is wanted as a *whole*."""
-        schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
-        told: list[Event] = []
-        if whole or row.status == "PENDING":
-            told = [load_event(text) for text in self._looking.events(row.run, 0)]
-        state = Reading(schema, row, self._carrying.prior(row.run), self._carrying.recorded(row.run)).read(told)
-        state.seq = told[-1].seq if told else self._looking.last(row.run)
-        return state
+    def _read(self, rows: Sequence[Row], *, whole: bool) -> list[StoredState]:
+        """Put runs together; what their tasks have logged only if they are wanted as a *whole*."""
+        ids = [row.run for row in rows]
+        priors, recorded = self._carrying.priors(ids), self._carrying.recorded(ids)
+        states = []
+        for row in rows:
+            schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
+            told: list[Event] = []
+            if whole or row.status == "PENDING":
+                told = [load_event(text) for text in self._looking.events(row.run, 0)]
+            state = Reading(schema, row, priors[row.run], recorded[row.run]).read(told)
+            state.seq = told[-1].seq if told else priors[row.run].seq
+            states.append(state)
+        return states
 
     async def look_soon(self, run: str) -> StoredState | None:
         """Do the same in a thread."""
@@ -91,7 +96,7 @@ class Desk:
     async def search(self, wanted: RunFilter, limit: int, cursor: str | None) -> Page:
         """Return at most *limit* runs, the newest first."""
         found = await self._link(search, self._link, wanted, limit, cursor)
-        states = await self._link(lambda: [self._read(row, whole=False) for row in found.rows])
+        states = await self._link(self._read, found.rows, whole=False)
         return Page(runs=[self.window(state) for state in states], cursor=found.cursor)
 
     async def told(self, run: str, after: int) -> list[Event]:
@@ -110,5 +115,5 @@ class Desk:
         if not self._looking.is_told(state.id):
             # From now on they are told as they happen, and go on counting from here.
             self._carrying.told([(state.id, event.seq, dump_event(event)) for event in past])
-        round_ = self._carrying.prior(state.id).round + 1
+        round_ = self._carrying.priors([state.id])[state.id].round + 1
         return self._looking.reopen(state.id, round_, dump_base(state))

@@ -80,7 +80,7 @@ class DurableEngine:
             pool: The threads of `def` tasks.
             sinks: Who is told every event of the runs that run here.
             max_running: How many runs at once in this process; the others are queued, in the order in which they came.
-                None: any number, and a run begins right where it was taken if that is a worker.
+                None: 40, and a run begins right where it was taken if that is a worker with room.
             history: How many finished runs are kept in the database.
             time_to_live: Seconds without a heartbeat after which a process counts as dead.
             queues: The queues of tasks with `queue=...` that this process works on.
@@ -100,6 +100,7 @@ class DurableEngine:
         self._app = app
         self._sinks = sinks
         self._max_running = max_running
+        self._at_once = max_running or AT_ONCE
         self._history = history
         self._time_to_live = time_to_live
         self._crons = Crons(crons, self._due)
@@ -131,7 +132,7 @@ class DurableEngine:
         link = self.link = Link(self.database, self.process)
         self.keys, self._intake = DurableKeys(link), Intake(link)
         self._desk = Desk(self.name, link, self.plans, self.kept)
-        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state, max_running=self._max_running)
+        self.runner = Runner(link, self.plans, self._desk, self.hop, self._state, at_once=self._at_once)
         chores = (self._crons,) if self.worker else ()
         self.keeper = Keeper(
             link,
@@ -159,7 +160,7 @@ class DurableEngine:
         migrate(self.database)
         self.database.create_tables(self.link.engine)
         if self.worker:
-            self._intake.register(RUNS, at_once=self._max_running or AT_ONCE)
+            self._intake.register(RUNS, at_once=self._at_once)
         self.plans.open(self._register)
 
     def _register(self, queue: TaskQueue) -> None:
@@ -180,6 +181,7 @@ class DurableEngine:
             hurry.cancel()
         for task in self._tasks:
             task.cancel()
+        await self.runner.conclude()
         self.runner.leave()
         if waiting:
             await asyncio.wait(waiting)

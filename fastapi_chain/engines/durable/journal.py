@@ -79,7 +79,7 @@ class Journal:
             sink(replace(event, seq=state.seq))
 
     def conclude(self) -> None:
-        """The run is over: what its tasks have logged or reported is known to nobody else."""
+        """The run is over, or leaves this process: what its tasks have logged or reported is known to nobody else."""
         if self._state.progress or any(lines_of(self._state)):
             self.follow()
 

@@ -10,11 +10,12 @@ from contextvars import ContextVar, copy_context
 from typing import Any, Final, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from fastapi_chain.errors import EngineUnavailable
 
 from .adapter import client_of
-from .database import Database, workflows
+from .database import Database, outputs, workflows
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -134,6 +135,13 @@ class Link:
     def tie(self) -> sa.ColumnElement[Any]:
         """What tells which of two runs of one moment came first: DBOS's moments last a second on an older SQLite."""
         return sa.literal_column("workflow_status.rowid") if self.database.is_sqlite else workflows.c.workflow_uuid
+
+    @property
+    def end(self) -> sa.ColumnElement[str]:
+        """How a run has ended, as an expression; NULL where nothing is kept of its end."""
+        if self.database.is_sqlite:
+            return sa.func.json_extract(outputs.c.output, "$.state")
+        return sa.func.jsonb_extract_path_text(sa.cast(outputs.c.output, JSONB), "state")
 
     def attribute(self, *path: str) -> sa.ColumnElement[str]:
         """Return an attribute of runs, as an expression."""

@@ -60,12 +60,6 @@ class Looking:
             query = sa.select(events.c.event).where(events.c.run == run, events.c.seq > after).order_by(events.c.seq)
             return list(connection.execute(query).scalars())
 
-    def last(self, run: str) -> int:
-        """Return the number of the last event of a run that the database knows; 0 where there is none."""
-        with self._link.reading() as connection:
-            query = sa.select(sa.func.max(events.c.seq)).where(events.c.run == run)
-            return connection.execute(query).scalar() or 0
-
     def is_told(self, run: str) -> bool:
         """Whether the database knows any event of a run."""
         with self._link.reading() as connection:

@@ -37,11 +37,15 @@ class Prior:
     """Why it is to end early."""
     started: float | None = None
     """When it began, in seconds since 1970."""
+    since: int = 0
+    """The number of the last event before this round."""
     seq: int = 0
     """The number of the last event that the database knows."""
     told: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     """The kinds of these events, each with its task."""
     logged: Sequence[TaskLogged] = ()
     """What its tasks have logged."""
+    kept: frozenset[int] = frozenset()
+    """The numbers under which something is kept."""
     recorded: Mapping[int, OutcomeDoc] = field(default_factory=dict)
     """The outcomes that are kept; only looked up where the run is to end early."""

@@ -1,7 +1,7 @@
 """The runs and calls of tasks that run in this process."""
 
 import asyncio
-import sys
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -29,6 +29,9 @@ from .schema import Schema, StoredState
 from .stored import RunDoc
 from .telling import load_event
 
+_LAST_WORDS: Final = 2.0
+"""Seconds for telling the database what is known of runs that are left."""
+
 _IDLE: Final = 0.02
 """Seconds between two looks at whether anything runs."""
 
@@ -44,7 +47,7 @@ class Runner:
         hop: Hopper,
         fresh_state: Callable[..., StoredState],
         *,
-        max_running: int | None,
+        at_once: int,
     ) -> None:
         """Prepare.
 
@@ -54,7 +57,7 @@ class Runner:
             desk: Knows the windows on runs.
             hop: Runs sync callables in a thread.
             fresh_state: Makes a run of which nothing has run: `fresh_state(schema, values, doc)`.
-            max_running: How many runs run here at once; None: any number.
+            at_once: How many runs run here at once.
         """
         self.hop = hop
         self.elsewhere = Elsewhere(self)
@@ -65,33 +68,44 @@ class Runner:
         self._desk = desk
         self._fresh_state = fresh_state
         self._carrying = Carrying(link)
-        self._active: dict[str, Execution] = {}
-        self._calls: dict[str, Execution] = {}
-        self._reports: dict[str, Reports] = {}
+        # A run may be here twice: taken away while this process was asleep, and taken up again by it.
+        self._active: set[Execution] = set()
+        self._calls: dict[Execution, tuple[str, Reports]] = {}
         # DBOS may hand over more: another worker may have told the queue of more room, which holds for all.
-        self._room = asyncio.Semaphore(max_running or sys.maxsize)
-        self._waiting: set[asyncio.Task[object]] = set()
-        self._courier = Courier(self, self._active.values, self._reports.items)
+        self._room = asyncio.Semaphore(at_once)
+        self._coming: set[asyncio.Task[object]] = set()
+        self._left = False
+        self._courier = Courier(self, self._active.copy, self._calls.values)
 
     @property
     def running(self) -> int:
         """How many runs run here, or are about to."""
-        return len(self._active) + len(self.fresh)
+        return len(self._active) + len(self._coming) + len(self.fresh)
 
     def start(self) -> None:
         """Begin to carry word, on the running loop."""
         self._courier.start()
 
+    async def conclude(self) -> None:
+        """Tell what is known of the runs that are about to be left; not for long, should the database be away."""
+        active = self._active.copy()
+        for execution in active:
+            execution.journal.conclude()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._courier.tell(active)
+
     def leave(self) -> None:
-        """Leave what runs to others."""
-        for execution in [*self._active.values(), *self._calls.values()]:
+        """Leave what runs to others, and what DBOS hands over from now on."""
+        self._left = True
+        for execution in [*self._active, *self._calls]:
             execution.leave()
-        for task in self._waiting:
+        for task in self._coming:
             task.cancel()
 
     async def idle(self) -> None:
         """Return when nothing runs here any more."""
-        while self.fresh or self._active or self._calls or self._waiting:  # noqa: ASYNC110 - only tests wait for that
+        while self.fresh or self._active or self._calls or self._coming:  # noqa: ASYNC110 - only tests wait for that
             await asyncio.sleep(_IDLE)
 
     async def stop(self) -> None:
@@ -105,17 +119,20 @@ class Runner:
         """Run a run to its end, as soon as there is room for it."""
         me = asyncio.current_task()
         assert me is not None, "DBOS runs it as a task"
-        self._waiting.add(me)
+        self._check_here()
+        self._coming.add(me)
         try:
-            await self._room.acquire()
+            async with self._room:
+                return await self._run(doc, me)
         finally:
-            self._waiting.discard(me)
-        try:
-            return await self._run(doc)
-        finally:
-            self._room.release()
+            self._coming.discard(me)
 
-    async def _run(self, doc: RunDoc) -> EndDoc:
+    def _check_here(self) -> None:
+        if self._left:
+            # Whoever takes over lets it begin again.
+            raise asyncio.CancelledError
+
+    async def _run(self, doc: RunDoc, me: "asyncio.Task[object]") -> EndDoc:
         run = workflow_id()
         backend = self.fresh.pop(run, None)
         if backend is not None:
@@ -130,26 +147,28 @@ class Runner:
         if doc["deadline"] is not None and prior.started is None:
             await self._link.surely(self._carrying.begun, run, state.clock.time())
         backend.attach(execution)
-        self._active[run] = execution
+        self._active.add(execution)
+        self._coming.discard(me)
         ended = False
         try:
-            end = await execution.perform(backend, Checkpoints())
+            end = await execution.perform(backend, Checkpoints(prior.kept))
             execution.journal.conclude()
             await self._courier.tell([execution])
             ended = True
         finally:
-            del self._active[run]
-            backend.detach(ended=ended)
+            self._active.discard(execution)
+            if backend.execution is execution:
+                backend.detach(ended=ended)
         return end
 
     def _prior(self, run: str, doc: RunDoc) -> Prior:
-        prior = self._carrying.prior(run)
+        prior = replace(self._carrying.prior(run), kept=self._carrying.kept(run))
         begun, deadline = prior.started, doc["deadline"]
         late = begun is not None and deadline is not None and time.time() > begun + deadline
         if prior.cancel is None and not late:
             return prior
         # It is to end before anything else runs: what had been done must be known all the same.
-        return replace(prior, recorded=self._carrying.recorded(run))
+        return replace(prior, recorded=self._carrying.recorded([run])[run])
 
     def _carried(self, run: str, doc: RunDoc) -> StoredState:
         """Return a run that comes from the database, with nothing of it run."""
@@ -169,6 +188,7 @@ class Runner:
 
     async def call_here(self, doc: ChildDoc) -> OutcomeDoc:
         """Make one call of a task for which a run waits, here or elsewhere."""
+        self._check_here()
         schema = self._known(doc["chain"], doc["task"])
         run = RunDoc(chain=doc["chain"], names=[], values=doc["values"], deadline=None, tags={}, started_by=None)
         state = self._carried(doc["run"], run)
@@ -178,12 +198,12 @@ class Runner:
         state.sinks, state.followed = (*state.sinks, reports), True
         execution = Execution(self, state, Prior(), names=[], values=doc["values"])
         id_ = workflow_id()
-        self._calls[id_], self._reports[id_] = execution, reports
+        self._calls[execution] = id_, reports
         try:
             outcome = await execution.call(unit, DurableRun(self._desk, state), Checkpoints())
             await self._courier.report(id_, reports)
         finally:
-            del self._calls[id_], self._reports[id_]
+            del self._calls[execution]
         return outcome
 
     # --- what they need in their turn
@@ -218,8 +238,9 @@ class Runner:
 
     async def cancelled(self, runs: Iterable[str]) -> dict[str, str]:
         """Return those of *runs* that are to end early, each with the reason; calls for others end here."""
-        ids, calls = list(runs), list(self._calls)
-        for id_ in await self._link(self._carrying.revoked, calls) if calls else ():
-            if id_ in self._calls:
-                self._calls[id_].leave()
+        ids, calls = list(runs), {execution: id_ for execution, (id_, _) in self._calls.items()}
+        revoked = await self._link(self._carrying.revoked, list(calls.values())) if calls else ()
+        for execution, id_ in calls.items():
+            if id_ in revoked:
+                execution.leave()
         return await self._link(self._carrying.cancelled, ids) if ids else {}

@@ -11,23 +11,8 @@ from fastapi_chain.outcome import RunState
 from .database import workflows
 from .link import Link
 from .looking import Looking
+from .names import HELD
 from .stored import WAITING, Row
-
-_STATES: Final[dict[RunState, tuple[str, ...]]] = {
-    "queued": WAITING,
-    "running": ("PENDING",),
-    "succeeded": ("SUCCESS",),
-    "failed": ("SUCCESS", "ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED", "CANCELLED"),
-    "cancelled": ("SUCCESS", "CANCELLED"),
-}
-"""The states of DBOS's in which runs of each state of ours may be.
-
-To DBOS, a run that has ended in order has succeeded.
-"""
-
-_AT_ONCE: Final = 200
-"""How many rows are asked for at once."""
-
 
 _ID: Final = 32
 """The length of a run's id, which breaks ties on Postgres; on SQLite a row number does."""
@@ -47,28 +32,34 @@ def search(link: Link, wanted: RunFilter, limit: int, cursor: str | None) -> Fou
         ValueError: The cursor is none of ours.
         EngineUnavailable: The database does not answer.
     """
-    place = None if cursor is None else _place(cursor)
-    conditions = list(_conditions(link, wanted))
-    rows: list[Row] = []
-    while True:
-        before = [] if place is None else [_before(link, *place)]
-        batch = Looking(link).rows(*conditions, *before, limit=_AT_ONCE)
-        for row in batch:
-            # What DBOS calls a success may be any end of ours.
-            if not wanted.states or row.state in wanted.states:
-                if len(rows) == limit:
-                    return Found(rows, _cursor(rows[-1]))
-                rows.append(row)
-        if len(batch) < _AT_ONCE:
-            return Found(rows, None)
-        place = round(batch[-1].created * 1000), batch[-1].tie
+    before = [] if cursor is None else [_before(link, *_place(cursor))]
+    rows = Looking(link).rows(*_conditions(link, wanted), *before, limit=limit + 1)
+    return Found(rows[:limit], _cursor(rows[limit - 1]) if len(rows) > limit else None)
+
+
+def _is(link: Link, state: RunState) -> "sa.ColumnElement[bool]":
+    """Return the condition for runs in that state: the same as `Row.state` says."""
+    status = workflows.c.status
+    if state == "queued":
+        return status.in_(WAITING)
+    if state == "running":
+        return status == "PENDING"
+    # To DBOS, a run that has ended in order has succeeded, whatever the end.
+    ended = sa.and_(status == "SUCCESS", link.end == state)
+    if state == "succeeded":
+        return ended
+    held = workflows.c.queue_name.startswith(HELD)
+    if state == "failed":
+        return sa.or_(
+            ended, status.in_(("ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")), sa.and_(status == "CANCELLED", held)
+        )
+    return sa.or_(ended, sa.and_(status == "CANCELLED", sa.not_(sa.func.coalesce(held, sa.false()))))
 
 
 def _conditions(link: Link, wanted: RunFilter) -> "list[sa.ColumnElement[bool]]":
     conditions: list[sa.ColumnElement[bool]] = []
     if wanted.states:
-        known = sorted({status for state in wanted.states for status in _STATES[state]})
-        conditions.append(workflows.c.status.in_(known))
+        conditions.append(sa.or_(*[_is(link, state) for state in sorted(wanted.states)]))
     if wanted.chain is not None:
         conditions.append(link.attribute("chain") == wanted.chain)
     conditions += [link.attribute("tags", name) == value for name, value in wanted.tags.items()]
