@@ -1,7 +1,7 @@
 """How runs are found, and what may be done with them from anywhere. Everything here blocks, and belongs in a thread."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -59,6 +59,12 @@ class Looking:
         with self._link.reading() as connection:
             query = sa.select(events.c.event).where(events.c.run == run, events.c.seq > after).order_by(events.c.seq)
             return list(connection.execute(query).scalars())
+
+    def last(self, runs: Sequence[str]) -> dict[str, int]:
+        """Return the number of the last event of each run of which the database knows any."""
+        query = sa.select(events.c.run, sa.func.max(events.c.seq)).where(events.c.run.in_(runs)).group_by(events.c.run)
+        with self._link.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def is_told(self, run: str) -> bool:
         """Whether the database knows any event of a run."""
