@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from fastapi_chain import EngineUnavailable, Progress, Registry, chain
 from fastapi_chain.engines.durable import database as database_module
@@ -224,6 +225,21 @@ def test_a_full_disk(tmp_path: Path):
             assert await engine.find(run.id) is not None
 
     asyncio.run(main())
+
+
+def test_who_can_wait_waits_for_a_database_that_cannot_be_written(url: str):
+    """For DBOS it is away, as one that is down: runs that are under way go on when it can be written again."""
+    database = Database(url)
+    read_only = "PRAGMA query_only = 1" if database.is_sqlite else "SET TRANSACTION READ ONLY"
+    for patient in (True, False):
+        engine = database.connect(patient=patient, size=1)
+        for statement, passes in [("DELETE FROM missing", False), ("CREATE TABLE more (n INTEGER)", patient)]:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(read_only)
+                with pytest.raises(DBAPIError) as caught:
+                    connection.exec_driver_sql(statement)
+            assert caught.value.connection_invalidated is passes
+        engine.dispose()
 
 
 def test_a_database_that_says_nothing(url: str, monkeypatch: pytest.MonkeyPatch):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -36,6 +37,14 @@ _LIBPQ: Final = {
     "keepalives_count": 3,
 }
 """What libpq is told where the URL says nothing of it."""
+
+_PASSING: Final = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
+"""What SQLite says when it cannot write now, and may be able to later."""
+
+_READ_ONLY: Final = "25006"
+"""What Postgres says to whoever writes to a standby, for example."""
 
 _SQLITE_WITH_CLOCK: Final = (3, 42, 0)
 """The first SQLite whose `unixepoch('subsec')` DBOS can use."""
@@ -186,6 +195,8 @@ class Database:
             )
             if not patient:
                 event.listen(engine, "connect", _hurry)
+        if patient:
+            event.listen(engine, "handle_error", _wait_for_room)
         schema = None if self.is_sqlite else SCHEMA
         return engine.execution_options(schema_translate_map={SCHEMA: schema})
 
@@ -234,6 +245,22 @@ class Database:
         if self.is_sqlite:
             return sa.text("(julianday('now') - 2440587.5) * 86400.0")
         return sa.text("extract(epoch from clock_timestamp())")
+
+
+def _wait_for_room(context: ExceptionContext) -> None:
+    """Take a database that is full or read-only for one that is away.
+
+    DBOS waits until that is back; of any other error it would leave the run behind that it could not write of.
+    """
+    error: Any = context.original_exception
+    passes = (
+        getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING
+        if isinstance(error, sqlite3.OperationalError)
+        else getattr(error, "sqlstate", None) == _READ_ONLY
+    )
+    if passes:
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
 
 
 def _hurry(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection

@@ -85,6 +85,7 @@ async def first(n: int, ctx: TaskContext, progress: Progress) -> int:
     log.info("first of %d", n)
     progress(1, 2, "half")
     await file("go on")
+    trace("woke", ctx.run_id)
     progress(2, 2, "whole")
     return n + 1
 

@@ -166,6 +166,8 @@ def test_a_database_that_may_only_be_read(on_postgres: Fleet, own: Databases):
     """As a standby is, or one whose disk is being saved: runs are shown, and none is taken."""
     server = on_postgres.server().up()
     before = works(server)
+    waits = server.start("watched")
+    on_postgres.until("begin", waits)
     with psycopg.connect(own.server.url("postgres"), autocommit=True) as admin:
         admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         admin.execute("SELECT pg_reload_conf()")
@@ -174,12 +176,18 @@ def test_a_database_that_may_only_be_read(on_postgres: Fleet, own: Databases):
             answer = server.post("/quick?n=1")
             is_unavailable(answer)
             assert server.run(before)["state"] == "succeeded"
+            # It comes to the end of a task, and cannot keep that yet.
+            on_postgres.tell("go on")
+            on_postgres.until("woke", waits)
+            time.sleep(1)
         finally:
             admin.execute("SET default_transaction_read_only = off")
             admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
             admin.execute("SELECT pg_reload_conf()")
     wait_for(lambda: server.post("/quick?n=1").status == 202, "the setting to be read")
     works(server)
+    assert server.finished(waits)["state"] == "succeeded"
+    assert [line[4] for line in on_postgres.told("begin", waits)] == ["first", "second"]
 
 
 @contextmanager
@@ -229,12 +237,17 @@ def test_a_full_disk_below_postgres(own: Databases, tmp_path: Path, zygote: Zygo
 
 def _full(fleet: Fleet, disk: Path) -> None:
     server = fleet.server().up()
-    accepted = {works(server)}
+    accepted = {works(server), waits := server.start("watched")}
+    fleet.until("begin", waits)
     ballast = fill(disk)
     # There is some room left in what the database has of the disk already.
     while (answer := server.post("/quick?n=1", padding="x" * 2000)).status == 202:
         accepted.add(answer.body["run"])
     is_unavailable(answer)
+    # One comes to the end of a task, and cannot keep that yet.
+    fleet.tell("go on")
+    fleet.until("woke", waits)
+    time.sleep(1)
     ballast.unlink()
     accepted.add(works(server))
     for run in accepted:
