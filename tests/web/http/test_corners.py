@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 
 from fastapi_chain import chain, install, task
 from fastapi_chain._trace import trace_of
-from fastapi_chain.web import access, once
+from fastapi_chain.endpoint import once
+from fastapi_chain.web import access
 from fastapi_chain.web.access import Withdrawn
 from fastapi_chain.web.feed import Feeds
 from fastapi_chain.web.render import Renderer
