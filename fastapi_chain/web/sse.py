@@ -23,6 +23,9 @@ HEARTBEAT_SECONDS: Final = 15.0
 AGE: Final = 60.0
 """How many seconds a stream lives."""
 
+PATIENCE: Final = 0.5
+"""How many seconds a client that does not read has for what is on its way to it, once its stream is to end."""
+
 HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Message = MutableMapping[str, Any]
@@ -86,6 +89,10 @@ class EventStream(Response):
         """Whether the stream has lived long enough."""
         self._end = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._stuck = False
+        """Whether we have given up a client that does not read: sending waits for that."""
 
     async def __call__(
         self,
@@ -95,8 +102,9 @@ class EventStream(Response):
     ) -> None:
         """Stream."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        self._task = task = asyncio.current_task()
         listening = asyncio.ensure_future(self._listen(receive))
-        self._stopping.add(self._bell.ring)
+        self._stopping.add(self._end_soon)
         self._tick()
         try:
             with self._feeds.follow(self._run, self._bell.ring) as feed:
@@ -106,11 +114,28 @@ class EventStream(Response):
         except OSError:
             # What some servers raise when the client has gone.
             pass
+        except asyncio.CancelledError:
+            assert task is not None, "it was cancelled"
+            if not self._stuck or task.uncancel() > 0:
+                # The server has its own reasons.
+                raise
         finally:
-            self._stopping.remove(self._bell.ring)
+            self._stopping.remove(self._end_soon)
             listening.cancel()
-            assert self._timer is not None, "time goes by as soon as the stream begins"
-            self._timer.cancel()
+            for timer in (self._timer, self._patience):
+                if timer is not None:
+                    timer.cancel()
+
+    def _end_soon(self) -> None:
+        """End the stream, even if its client does not read."""
+        self._bell.ring()
+        self._patience = self._patience or asyncio.get_running_loop().call_later(PATIENCE, self._give_up)
+
+    def _give_up(self) -> None:
+        # A stream that is to end and has not ended waits for nothing else than for its client to read.
+        assert self._task is not None, "a stream that is over has put its timers off"
+        self._stuck = True
+        self._task.cancel()
 
     async def _listen(self, receive: Callable[[], Awaitable[Message]]) -> None:
         """Find out when the client goes."""
@@ -156,5 +181,7 @@ class EventStream(Response):
             self._bell.ring()
         left = self._end - loop.time()
         self._old = left <= 0
-        if not self._old:
+        if self._old:
+            self._end_soon()
+        else:
             self._timer = loop.call_later(min(left, HEARTBEAT_SECONDS), self._tick)

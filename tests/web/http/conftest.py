@@ -40,6 +40,9 @@ class Stream(Answer):
         super().__init__()
         self._news = asyncio.Event()
         self._gone = asyncio.Event()
+        self.reads = asyncio.Event()
+        """Cleared by a client that does not read: the server waits, then."""
+        self.reads.set()
         self.task: asyncio.Task[None]
 
     def take(self, message: dict[str, Any]) -> None:
@@ -125,6 +128,7 @@ class Client:
             return {"type": "http.request", "body": body, "more_body": False}
 
         async def send(message: dict[str, Any]) -> None:
+            await stream.reads.wait()
             stream.take(message)
 
         stream.task = asyncio.create_task(self.app(scope, receive, send))

@@ -369,6 +369,52 @@ def test_streams_and_long_polls_end_when_the_server_is_to_stop(serving):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("age", [0.05, 60])
+def test_a_client_that_does_not_read_holds_neither_its_stream_nor_the_end_of_the_server(serving, monkeypatch, age):
+    """What is on its way to it is given up a moment after the stream is to end; nothing is left behind."""
+    monkeypatch.setattr(sse, "PATIENCE", 0.01)
+    app, runtime = shop(drain_timeout=0)
+    gates: Gates = {}
+    waiting(app, gates)
+
+    async def main() -> None:
+        gates.update(opened("first", "second"))
+        async with serving(app) as client:
+            at = (await client.post("/data")).headers["location"]
+            monkeypatch.setattr(sse, "AGE", age)
+            stream = client.start("GET", f"{at}/events")
+            await stream.event("run.snapshot")
+            stream.reads.clear()
+            gates["first"].set()
+            if age == 60:
+                runtime.stopping.stop()
+            await stream.end()
+            assert stream.names() == ["run.snapshot"]
+            assert (stream.over, runtime.feeds._feeds, runtime.stopping._listeners) == (False, {}, set())
+
+    asyncio.run(main())
+
+
+def test_a_server_may_cancel_a_stream(serving):
+    """As uvicorn does when its own patience ends; nothing is left behind."""
+    app, runtime = shop(drain_timeout=0)
+    gates: Gates = {}
+    waiting(app, gates)
+
+    async def main() -> None:
+        gates.update(opened("first", "second"))
+        async with serving(app) as client:
+            at = (await client.post("/data")).headers["location"]
+            stream = client.start("GET", f"{at}/events")
+            await stream.event("run.snapshot")
+            stream.task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stream.end()
+            assert (runtime.feeds._feeds, runtime.stopping._listeners) == ({}, set())
+
+    asyncio.run(main())
+
+
 def test_a_client_that_is_gone_when_we_write_ends_its_stream(serving):
     """Some servers say so by an `OSError`; nothing is left behind."""
     app, runtime = shop()
