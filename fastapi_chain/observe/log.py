@@ -28,7 +28,7 @@ def log_event(event: Event) -> None:
         case TaskFailed() if not _told_of_item(event):
             text = "task %r failed after %s in %s: %s (run %.8s, chain %r)"
             times = counted(event.attempt, "attempt")
-            args = event.task, times, seconds(event.seconds), event.error, event.run_id, event.chain
+            args = event.task, times, seconds(round(event.seconds, 3)), event.error, event.run_id, event.chain
             _write(logging.ERROR, event, text, args, attempt=event.attempt, exception=event.exception)
         case TaskSkipped() if event.reason.startswith(_BEHIND):
             text = "task %r skipped: it needs %r, which failed"

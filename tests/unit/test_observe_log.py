@@ -88,11 +88,11 @@ def test_an_item_that_fails_is_one_line(caplog: pytest.LogCaptureFixture, chain_
         "deliver": "failed",
         "never": "failed",
     }
-    told = [text.partition(": ")[2] for level, text in lines(caplog, run) if level == logging.ERROR]
-    assert sorted(told) == [
-        "ConnectionError: 1 (run 7f3a, chain 'webhooks')",
-        "ConnectionError: 2 (run 7f3a, chain 'webhooks')",
-        f"TypeError: {run.errors['never']} (run 7f3a, chain 'webhooks')",
+    about = "(run 7f3a, chain 'webhooks')"
+    assert sorted(text for level, text in lines(caplog, run) if level == logging.ERROR) == [
+        f"task 'deliver[1]' failed after 1 attempt in 0 s: ConnectionError: 1 {about}",
+        f"task 'deliver[2]' failed after 1 attempt in 0 s: ConnectionError: 2 {about}",
+        f"task 'never' failed after 1 attempt in 0 s: TypeError: {run.errors['never']} {about}",
     ]
 
 
