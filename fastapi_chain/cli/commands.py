@@ -80,8 +80,10 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except Stop as stop:
         return _ended(str(stop), stop.code)
+    except InvalidChain as error:
+        return _ended(f"{error.problem()} fastapi-chain check says what is wrong", 1)
     except ChainError as error:
-        return _ended(error.problem(), 1 if isinstance(error, InvalidChain) else 2)
+        return _ended(error.problem(), 2)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:

@@ -132,7 +132,9 @@ def test_an_error_of_ours_is_a_line(cli: Cli) -> None:
     )
     result = cli("run", "good")
     assert (result.code, result.out) == (1, "")
-    assert result.err == "fastapi-chain: error: The chains of this app cannot run: 1 problem.\n"
+    assert result.err == (
+        "fastapi-chain: error: The chains of this app cannot run: 1 problem. fastapi-chain check says what is wrong\n"
+    )
 
 
 def test_a_pipe_that_is_closed_before_the_end(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

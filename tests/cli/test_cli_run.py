@@ -127,3 +127,9 @@ def test_what_cannot_be_run(shop: Cli, arguments: list[str], text: str) -> None:
     """One line says why; exit code 2."""
     result = shop("run", *arguments)
     assert (result.code, result.out, result.err) == (2, "", f"fastapi-chain: error: {text}\n")
+
+
+def test_an_app_without_a_runtime(good: Cli) -> None:
+    """A chain needs no `install` to run here."""
+    result = good("run", "ingest", "--input", "raw=abc", "--json")
+    assert (result.code, result.json["state"], result.json["outputs"]) == (0, "succeeded", {"notify": None})

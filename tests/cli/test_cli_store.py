@@ -125,6 +125,17 @@ def test_a_database_that_does_not_answer(cli: Cli) -> None:
         assert result.err.splitlines()[-1].startswith("fastapi-chain: error: Engine 'sqlite")
 
 
+def test_a_worker_of_a_chain_that_cannot_run(cli: Cli) -> None:
+    """A worker does not begin with an app in which something is wrong; one line says how to see what; exit code 1."""
+    endpoint = '@app.post("/")\n@chain(receipt)\nasync def orders(order: str) -> None: ...\n'
+    cli.write("main.py", f"{APP.partition('async def enqueue')[0]}{endpoint}".replace("[charge]", '["nobody"]'))
+    result = cli.process("worker")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-1] == (
+        "fastapi-chain: error: The chains of this app cannot run: 1 problem. fastapi-chain check says what is wrong"
+    )
+
+
 def test_a_run_is_watched_change_by_change() -> None:
     """Each event of a run that goes on is a reason to look at it again; the last look sees its end."""
 
