@@ -1,5 +1,6 @@
 """The examples of flow control, driven as a client would drive them."""
 
+import asyncio
 import importlib.util
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import ModuleType
 import pytest
 from fastapi.testclient import TestClient
 
-from fastapi_chain.testing import chain_client
+from fastapi_chain.testing import ChainClock, chain_client
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -36,25 +37,73 @@ def test_first_chain_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"```python\n{(EXAMPLES / 'first_chain.py').read_text()}```" in readme
 
 
-def test_checkout_writes_a_receipt() -> None:
+class FlakyBank:
+    """Does not answer at first."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def charge(self, order: int, cents: int) -> None:
+        self.asked += 1
+        if self.asked < 3:
+            raise ConnectionError
+
+
+def test_checkout_writes_a_receipt(chain_clock: ChainClock) -> None:
     """An order that can be served is charged, reserved and receipted; the same order again is the same run."""
     example = load("checkout")
-    order = {"id": 1, "item": "book", "cents": 1990}
     with chain_client(example.app) as client:
-        run, again = (client.run_of(client.post("/orders", json=order)) for _ in range(2))
-    assert (run.state, run[example.receipt]) == ("succeeded", "order 1: 19.90 EUR, from the shelf of books")
-    assert run.id == again.id
-    assert example.bank.taken == {1: 1990}
-    assert example.stock.items["book"] == 2
+        order = {"id": 1, "item": "book", "cents": 1990}
+        first = client.post("/orders", json=order)
+        again = client.post("/orders", json=order)
+        run = client.run_of(first)
+        assert (first.status_code, first.headers["location"]) == (202, f"/chains/runs/{run.id}")
+        assert again.headers["location"] == first.headers["location"]
+        assert client.get(f"/chains/runs/{run.id}").json()["counts"] == {"succeeded": 4}
+        assert run[example.receipt] == "order 1: 19.90 EUR, from the shelf of books"
+        assert run.tags == {"item": "book"}
+        assert (example.bank.taken, example.stock.items["book"]) == ({1: 1990}, 2)
+
+        bank = FlakyBank()
+        example.app.dependency_overrides[example.get_bank] = lambda: bank
+        run = client.run_of(client.post("/orders", json={**order, "id": 2}))
+        assert (run.state, len(run.tasks["charge"].attempts)) == ("succeeded", 3)
 
 
 def test_checkout_gives_the_money_back() -> None:
-    """If the goods are not there, the charge is undone and the run has failed."""
+    """If the goods are not there, that is not tried again, the charge is undone, and there is no receipt."""
     example = load("checkout")
     with chain_client(example.app) as client:
         run = client.run_of(client.post("/orders", json={"id": 2, "item": "pen", "cents": 120}))
     assert example.bank.taken == {}
-    assert (run.state, run.tasks["charge"].undone) == ("failed", True)
+    assert run.state == "failed"
+    assert {name: (record.state, record.skip_reason, record.undone) for name, record in run.tasks.items()} == {
+        "charge": ("succeeded", None, True),
+        "reserve": ("failed", None, False),
+        "receipt": ("skipped", "upstream_failed: reserve", False),
+        "analytics": ("succeeded", None, False),
+    }
+    assert len(run.tasks["reserve"].attempts) == 1
+    assert isinstance(run.errors["reserve"], example.SoldOut)
+
+
+class BusyEmbedder:
+    """Counts how often it is called at once; every other text it takes the second time only."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.seen: set[str] = set()
+
+    async def embed(self, text: str) -> list[float]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        if text not in self.seen and len(self.seen) % 2:
+            self.seen.add(text)
+            raise ConnectionError
+        self.seen.add(text)
+        return [float(len(text))]
 
 
 @pytest.mark.parametrize(
@@ -65,25 +114,60 @@ def test_checkout_gives_the_money_back() -> None:
     ],
 )
 def test_ingestion_stores_every_chunk(name: str, announced: str) -> None:
-    """Each chunk becomes a vector, in order; a missing thumbnail makes nothing fail."""
+    """Each chunk becomes a vector, in order; a missing thumbnail makes nothing fail; the browser sees how far it is."""
     example = load("ingestion")
     with chain_client(example.app) as client:
-        run = client.run_of(client.post("/documents", files={"file": (name, b"one two three four five six seven")}))
+        answer = client.post("/documents", files={"file": (name, b"one two three four five six seven")})
+        run = client.run_of(answer)
+        shown = client.get(answer.headers["location"]).json()
     assert [vector.chunk for vector in example.store[name]] == [0, 1, 2]
     assert (run.state, run[example.announce]) == ("succeeded", announced)
+    tasks = {one["name"]: one for one in shown["tasks"]}
+    assert tasks["chunks"]["progress"] == {"done": 3.0, "total": 3.0, "text": "cutting"}
+    assert [item["name"] for item in tasks["vector"]["items"]] == ["vector[0]", "vector[1]", "vector[2]"]
+    assert tasks["vector"]["item_counts"] == {"succeeded": 3}
 
 
-def test_webhooks_collect_failures_and_raise_the_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ingestion_calls_the_model_four_times_at_once(chain_clock: ChainClock) -> None:
+    """Never more, though chunks are tried again."""
+    example = load("ingestion")
+    embedder = BusyEmbedder()
+    example.app.dependency_overrides[example.get_embedder] = lambda: embedder
+    with chain_client(example.app) as client:
+        text = " ".join(map(str, range(60)))
+        run = client.run_of(client.post("/documents", files={"file": ("a.pdf", text.encode())}))
+    assert (run.state, run[example.stored], embedder.most) == ("succeeded", 20, 4)
+    assert [vector.chunk for vector in example.store["a.pdf"]] == list(range(20))
+    assert {len(item.attempts) for item in run.tasks["vector"].items.values()} == {1, 2}
+
+
+def test_webhooks_collect_failures_and_raise_the_alarm(
+    chain_clock: ChainClock, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What could be delivered is, what could not is in the report and raises one alarm; a repeated delivery is one run."""
     example = load("webhooks")
     with chain_client(example.app) as client:
-        run, again = (
-            client.run_of(client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})) for _ in range(2)
-        )
-    assert run.id == again.id
-    assert run[example.summary].delivered == ["https://a.example", "https://b.example"]
-    assert capsys.readouterr().out == "alarm: could not reach https://down.example\n"
+        first = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
+        again = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
+        assert first.headers["X-Chain-Run"] == again.headers["X-Chain-Run"]
+        run = client.run_of(first)
     assert run.state == "failed"
+    assert run[example.summary] == example.Report(
+        delivered=["https://a.example", "https://b.example"], failed=["https://down.example"]
+    )
+    assert [len(item.attempts) for item in run.tasks["deliver"].items.values()] == [1, 3, 1]
+    assert capsys.readouterr().out == "alarm: could not reach https://down.example\n"
+
+
+def test_webhooks_are_sent_fifty_a_second(chain_clock: ChainClock) -> None:
+    """Beyond the first fifty; where all arrive there is no alarm."""
+    example = load("webhooks")
+    example.subscribers[:] = [f"https://{n}.example" for n in range(120)]
+    with chain_client(example.app) as client:
+        run = client.run_of(client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"}))
+    assert (run.state, len(run[example.summary].delivered)) == ("succeeded", 120)
+    assert chain_clock.elapsed == pytest.approx(70 / 50)
+    assert run.tasks["alarm"].skip_reason == "condition"
 
 
 def test_imports_collect_what_failed() -> None:
