@@ -81,7 +81,7 @@ class Client:
         text = text.replace(self.run, ID)
         text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "…", text)
         text = re.sub(r'("(?:duration_ms|backoff_ms)": ?)\d[\d.]*', r"\1…", text)
-        text = re.sub(r'(Traceback \(most recent call last\):).*?(?=")', r"\1…", text)
+        text = re.sub(r'(Traceback \(most recent call last\):)(?:[^"\\]|\\.)*', r"\1…", text)
         return re.sub(r'(data: \{"id":.*?"done":false,).*', r"\1…}", text)
 
 

@@ -11,6 +11,9 @@ from types import ModuleType
 import pytest
 from fastapi.testclient import TestClient
 
+from fastapi_chain import InvalidChain
+from tests.docs.pages import DOCS, blocks, title
+
 TUTORIAL = Path(__file__).parents[2] / "docs" / "examples" / "tutorial"
 
 
@@ -107,3 +110,41 @@ def test_testing_page() -> None:
         check=False,
     )
     assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "tutorial").glob("*.md")), ids=title)
+def test_every_page_ends_with_what_one_should_see(page: Path) -> None:
+    """The last section is "Check it", with a console in it, and the whole file."""
+    last = page.read_text().rpartition("\n## ")[2]
+    assert last.startswith("Check it\n")
+    assert "```console" in last
+    assert re.search(r'^    --8<-- "(tutorial|guide)/\w+\.py"$', last, re.MULTILINE)
+
+
+def test_a_name_that_is_misspelt(tmp_path: Path) -> None:
+    """What "Passing data" shows of the log is the error, word for word."""
+    (shown,) = [
+        block.text for block in blocks(DOCS / "tutorial" / "passing-data.md") if block.title.startswith("the end")
+    ]
+    source = (TUTORIAL / "data.py").read_text().replace("receipt(payment:", "receipt(paymnt:")
+    (tmp_path / "data.py").write_text(source)
+    spec = importlib.util.spec_from_file_location("docs_tutorial_misspelt", tmp_path / "data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    with pytest.raises(InvalidChain) as raised:
+        TestClient(module.app).post("/orders?email=ann@example.com", json=BASKET)
+    assert re.sub(r"\S*data\.py", "data.py", str(raised.value)) == shown.rstrip("\n")
+    silent = TestClient(module.app, raise_server_exceptions=False)
+    assert silent.post("/orders?email=ann@example.com", json=BASKET).status_code == 500
+
+
+def test_the_log_of_retries(caplog: pytest.LogCaptureFixture) -> None:
+    """It says what "Retries and time-outs" quotes."""
+    (quoted,) = re.findall(r"`(task 'charge' failed [^`]+)`", (DOCS / "tutorial" / "retries.md").read_text())
+    with TestClient(load("retries").app) as client:
+        client.post("/orders?email=ann@example.com", json=BASKET)
+    said = [re.sub(r"[\d.]+ s", "… s", record.getMessage()) for record in caplog.records]
+    assert re.sub(r"[\d.]+ s", "… s", quoted) in said
