@@ -49,7 +49,8 @@ bench: .venv/dev.stamp ## Measure against hand-written asyncio
 bench-all: .venv/dev.stamp ## Measure against other libraries too, in a venv of their own
 	@$(BIN)/python -m benchmarks --all
 
-soak: .venv/dev.stamp ## Kill workers and servers hundreds of times, on both databases
+soak: .venv/dev.stamp ## Kill workers and servers hundreds of times, on both databases; watch the memory under load
+	@$(BIN)/python -m benchmarks.load
 	@FASTAPI_CHAIN_KILLS=300 FASTAPI_CHAIN_SERVER_KILLS=30 $(BIN)/python -m pytest --quiet \
 		tests/engines/test_durable_kill.py tests/acceptance/test_kill_servers.py
 

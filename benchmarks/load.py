@@ -28,6 +28,10 @@ from fastapi_chain import Progress, Registry, chain, install
 HOST: Final = "127.0.0.1"
 MOST: Final = 0.020
 """P18, in seconds."""
+HISTORY: Final = int(os.environ.get("LOAD_HISTORY", "1000"))
+"""How many finished runs the server keeps."""
+FLAT: Final = 5.0
+"""How many megabytes the server may grow once its history is full: the allocator's whims."""
 
 # ----------------------------------------------------------------------------------------------------------------------
 # The server
@@ -35,7 +39,7 @@ MOST: Final = 0.020
 
 registry = Registry("load")
 app = FastAPI()
-runtime = install(app, history=int(os.environ.get("LOAD_HISTORY", "1000")))
+runtime = install(app, history=HISTORY)
 app.include_router(runtime.router())
 _gates: dict[str, asyncio.Event] = {}
 
@@ -177,6 +181,12 @@ class Ear(asyncio.Protocol):
         cls.heard, cls.all_heard = followers, asyncio.Event()
 
 
+async def memory_of(client: Http) -> float:
+    """Return the server's memory, in megabytes."""
+    found: float = json.loads((await client.send("GET", "/memory"))[1])["megabytes"]
+    return found
+
+
 async def one_run(port: int, followers: int) -> list[float]:
     """Return, for each of some events of one run, the seconds to the last of *followers*."""
     loop = asyncio.get_running_loop()
@@ -206,15 +216,20 @@ async def one_run(port: int, followers: int) -> list[float]:
         return found
 
 
-async def many_runs(port: int, followers: int) -> float:
-    """Return the seconds in which *followers* of as many runs all hear of the end of their own."""
+async def many_runs(port: int, followers: int) -> tuple[float, list[float]]:
+    """Return the seconds in which *followers* of as many runs all hear of the end of their own.
+
+    And the server's memory: before, with all of them, and when they have gone.
+    """
     async with Http(port) as client:
+        memory = [await memory_of(client)]
         crowd = []
         for _ in range(followers):
             headers, _ = await client.send("POST", "/gated")
             one = await Follower(port).__aenter__()
             await one.follow(headers["location"])
             crowd.append(one)
+        memory.append(await memory_of(client))
         begun = time.perf_counter()
         await client.send("POST", "/open")
         ends = await asyncio.gather(*(one.until("run.finished") for one in crowd))
@@ -222,7 +237,8 @@ async def many_runs(port: int, followers: int) -> float:
         taken = time.perf_counter() - begun
         for one in crowd:
             await one.__aexit__()
-        return taken
+        memory.append(await memory_of(client))
+        return taken, memory
 
 
 async def through(port: int, runs: int) -> AsyncIterator[tuple[int, float]]:
@@ -230,7 +246,7 @@ async def through(port: int, runs: int) -> AsyncIterator[tuple[int, float]]:
     async with Http(port) as client:
         for n in range(runs + 1):
             if n % max(1, runs // 10) == 0:
-                yield n, json.loads((await client.send("GET", "/memory"))[1])["megabytes"]
+                yield n, await memory_of(client)
             await client.send("POST", f"/short?n={n}")
         page = json.loads((await client.send("GET", "/runs?limit=100"))[1])
         assert len(page["items"]) == min(runs + 1, 100)
@@ -253,8 +269,8 @@ def serve() -> tuple[subprocess.Popen[bytes], int]:
             return process, port
 
 
-async def measure(port: int, followers: int, runs: int) -> None:
-    """Measure all, and print it."""
+async def measure(port: int, followers: int, runs: int) -> bool:
+    """Measure all, and print it; return whether the memory was flat once the history was full."""
     seconds = await one_run(port, followers)
     middle = statistics.median(seconds)
     verdict = "met" if middle <= MOST else "NOT MET"
@@ -262,25 +278,35 @@ async def measure(port: int, followers: int, runs: int) -> None:
         f"P18  one event to the last of {followers} followers: {middle * 1e3:.1f} ms (<= 20 ms: {verdict}), best "
         f"{min(seconds) * 1e3:.1f}, worst {max(seconds) * 1e3:.1f}"
     )
-    taken = await many_runs(port, followers)
+    taken, around = await many_runs(port, followers)
     print(f"     {followers} runs end, each with a follower: {taken * 1e3:.0f} ms to the last")
+    before, during, after = around
+    print(f"     memory before them {before:.1f} MB, with all of them {during:.1f} MB, after them {after:.1f} MB")
+    full: list[float] = []
     async for n, megabytes in through(port, runs):
         print(f"     memory after {n:6} runs: {megabytes:.1f} MB", flush=True)
+        if n >= HISTORY:
+            full.append(megabytes)
+    grown = full[-1] - full[0] if full else 0.0
+    print(
+        f"     since the history was full: {grown:+.1f} MB (<= {FLAT:.0f} MB: {'met' if grown <= FLAT else 'NOT MET'})"
+    )
+    return grown <= FLAT
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; return an exit code."""
     parser = argparse.ArgumentParser("python -m benchmarks.load", description=__doc__)
     parser.add_argument("--followers", type=int, default=500)
     parser.add_argument("--runs", type=int, default=10_000)
     options = parser.parse_args(arguments)
     process, port = serve()
     try:
-        asyncio.run(measure(port, options.followers, options.runs))
+        return 0 if asyncio.run(measure(port, options.followers, options.runs)) else 1
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

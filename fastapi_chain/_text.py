@@ -11,6 +11,9 @@ Row: TypeAlias = tuple[str, ...]
 
 _GAP: Final = "   "
 
+_LISTED: Final = 50
+"""How many names are listed."""
+
 
 def columns(rows: Iterable[Row]) -> list[str]:
     """Return one line per row, each column as wide as its widest cell; rows may differ in length."""
@@ -37,14 +40,15 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     `order` nor `user_id` is near `order_id`: these are other things.
     """
     most = min(2, len(name) // 3)
-    near = [(slips, other) for other in known if (slips := _slips(name, other, most)) <= most]
+    letters = set(name)
+    # A slip changes two letters at most: that is seen at once of nearly all of ten thousand names.
+    likely = (other for other in known if abs(len(other) - len(name)) <= most and len(letters ^ set(other)) <= 2 * most)
+    near = [(slips, other) for other in likely if (slips := _slips(name, other)) <= most]
     return min(near, key=itemgetter(0))[1] if near else None
 
 
-def _slips(one: str, other: str, most: int) -> int:
-    """Return how many slips make *other* out of *one*, as far as *most* (the optimal string alignment distance)."""
-    if abs(len(one) - len(other)) > most:
-        return most + 1
+def _slips(one: str, other: str) -> int:
+    """Return how many slips make *other* out of *one* (the optimal string alignment distance)."""
     before: list[int] = []
     last = list(range(len(other) + 1))
     for i, a in enumerate(one):
@@ -65,8 +69,11 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return `a, b, c`, or `nothing`."""
-    return ", ".join(names) or "nothing"
+    """Return `a, b, c`, or `nothing`; of very many names the first, and how many more there are."""
+    every = tuple(names)
+    if len(every) > _LISTED:
+        return f"{', '.join(every[:_LISTED])} and {len(every) - _LISTED} more"
+    return ", ".join(every) or "nothing"
 
 
 def counted(count: int, noun: str) -> str:
@@ -92,6 +99,16 @@ def shortened(text: str, width: int = 60) -> str:
         return line
     half = (width - 1) // 2
     return f"{line[: width - 1 - half]}…{line[-half:]}"
+
+
+def readable(text: str) -> str:
+    """Return *text* as UTF-8 can say it: half characters, as from a file name that is no text, become question marks.
+
+    Example:
+        >>> readable("caf" + chr(0xDCE9) + ".txt")
+        'caf?.txt'
+    """
+    return text.encode(errors="replace").decode()
 
 
 def short_repr(value: object, width: int = 60) -> str:

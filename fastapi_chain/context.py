@@ -6,11 +6,15 @@ Outside a run they are harmless stand-ins, so that a task stays a plain function
 import logging
 from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from math import isfinite
+from typing import Final, Protocol, TypeVar
 
 from .outcome import ProgressInfo
 
 T = TypeVar("T")
+
+_LONGEST: Final = 500
+"""So much of the text of a progress is kept: a run keeps many of them for those who follow it."""
 
 _OUTSIDE = logging.getLogger("fastapi_chain.task")
 
@@ -123,14 +127,16 @@ class Progress:
         self._link = link or Outside()
 
     def __call__(self, done: float, total: float | None = None, text: str = "") -> None:
-        """Report that *done* of *total* units are done.
+        """Report that *done* of *total* units are done; nothing is reported if *done* is infinite or no number.
 
         Args:
             done: Units done so far.
-            total: Units in all; None if unknown.
-            text: What is being done, for a person.
+            total: Units in all; None, or what is no finite number, if unknown.
+            text: What is being done, for a person; of a long one the first 500 characters.
         """
-        self._link.report(ProgressInfo(done=done, total=total, text=text))
+        if isfinite(done):
+            whole = float(total) if total is not None and isfinite(total) else None
+            self._link.report(ProgressInfo(done=float(done), total=whole, text=str(text)[:_LONGEST]))
 
     def track(self, items: Iterable[T], total: float | None = None, text: str = "") -> Iterator[T]:
         """Yield *items* and report each one that is done.

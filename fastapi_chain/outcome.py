@@ -116,6 +116,8 @@ class TaskRecord:
     """The items of a fan-out, by name."""
     undone: bool = False
     """Whether its undo has run."""
+    undo_error: ErrorInfo | None = None
+    """What went wrong with its undo; of a fan-out, with the first undo of an item that failed."""
 
     @property
     def error(self) -> ErrorInfo | None:

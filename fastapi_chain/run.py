@@ -208,11 +208,11 @@ class Run:
         await self._backend.cancel()
 
     async def retry(self, from_: "AnyTask | str" = "failed") -> None:
-        """Run again in place; what succeeded is kept unless it was undone, attempts go on counting.
+        """Run again in place; what is not after it is kept unless it was undone, attempts go on counting.
 
         Args:
-            from_: `"failed"`: what failed or was skipped because of it; `"start"`: everything; a task or its name: that
-                task and all after it.
+            from_: `"failed"`: what failed (of a fan-out, those items) and all after it, even what had succeeded
+                with that failure as its input; `"start"`: everything; a task or its name: that task and all after it.
 
         Raises:
             RunNotFinished: It has not finished yet.

@@ -79,8 +79,9 @@ class Schedule:
         if self._takers is None:
             self._takers = {}
             for node in self.run.plan.nodes:
+                parents = frozenset(node.parents)
                 for fill in node.fills:
-                    if fill.kind == "task" and fill.slot not in node.parents:
+                    if fill.kind == "task" and fill.slot not in parents:
                         self._takers.setdefault(fill.slot, []).append(node.index)
         for taker in self._takers.get(i, ()):
             self.strict[taker] = 1
@@ -108,6 +109,8 @@ class Schedule:
         ledger.states[i] = SKIPPED
         ledger.reasons[i] = reason
         ledger.roots[i] = root
+        if self.run.plan.nodes[i].over is not None:
+            self.run.drop_items(i)
         self.run.tell_from_anywhere(TaskSkipped, task=self.run.plan.names[i], reason=reason)
 
 

@@ -99,6 +99,7 @@ OutcomeKind = Literal["succeeded", "failed", "skipped"]
 
 SUCCEEDED_ONLY: Final[frozenset[OutcomeKind]] = frozenset({"succeeded"})
 ANY_OUTCOME: Final[frozenset[OutcomeKind]] = frozenset({"succeeded", "failed", "skipped"})
+NO_OUTCOME: Final[frozenset[OutcomeKind]] = frozenset()
 
 
 @record(eq=False)
@@ -123,10 +124,11 @@ class ParamSpec:
     """FastAPI's `Depends` or `Security` object, or the request-bound type."""
     accepts: frozenset[OutcomeKind] = SUCCEEDED_ONLY
     """The outcomes of its producer with which the task still runs."""
-    wrapped: bool = False
-    """Whether it takes the outcome itself (`Succeeded`, `Failed`, `Skipped`) and not the value."""
+    outcomes: frozenset[OutcomeKind] = NO_OUTCOME
+    """The outcomes that it takes as they are (`Succeeded`, `Failed`, `Skipped`), and not the value; empty: it takes the
+    value. In place of what it accepts beyond them it gets None: `Failed | None`."""
     collects: bool = False
-    """Whether it takes `list[Outcome[T]]` of a fan-out: every item, whatever became of it."""
+    """Whether it takes `list[Outcome[T]]` of a fan-out: every item that has ended in one of these ways."""
 
     @property
     def has_default(self) -> bool:

@@ -3,6 +3,9 @@
 `make test` runs this with the newest of everything in `.venv`. The other jobs get a venv each under `.cache/jobs`,
 which is made once, and again only when `pyproject.toml`, `constraints.txt` or the job itself has changed. A Python that
 this machine does not have is left out, with a line that says so.
+
+Two jobs run at a time where there are two cores. What a job prints comes in one piece when it has ended; until then it
+is in `.cache/jobs/<job>.log`.
 """
 
 import hashlib
@@ -11,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -37,10 +41,29 @@ MYPYS = ("1.11.2", "1.18.2")
 MYPY_TESTS = tuple(f"tests/mypy/test_{name}.py" for name in ("programs", "plugin", "incremental", "source"))
 """The tests that run mypy."""
 
+PEERS = ("celery==5.7.0", "fastapi-taskflow==0.12.1", "taskiq==0.13.0", "taskiq-pipelines==0.1.4")
+"""The libraries whose programs the guide on migrating begins with."""
+
 WITHOUT_DATABASES = ("-k", "not postgresql and not sqlite and not durable")
 """How pytest leaves out what takes long and was seen on one Python: it runs on the others when `full` is asked for."""
 
-NOT_PINNED = ("anyio", "fastapi", "httpx2", "pydantic", "pydantic_core", "starlette", "tenacity", "typing_extensions")
+WAITING_TESTS = ("tests/engines", "tests/property", "tests/acceptance")
+"""The tests that mostly wait, for databases and for processes to end: a job of their own, beside another."""
+
+LANES = min(2, os.cpu_count() or 1)
+"""How many jobs run at a time: never more than two, for many tests start servers and look at what comes when."""
+
+NOT_PINNED = (
+    "anyio",
+    "fastapi",
+    "httpx2",
+    "pydantic",
+    "pydantic_core",
+    "python-dateutil",  # Celery wants one certain version.
+    "starlette",
+    "tenacity",
+    "typing_extensions",
+)
 """What a job may choose for itself; of all else it gets the version in constraints.txt."""
 
 
@@ -61,7 +84,7 @@ class Job:
     name: str
     """What it is called in the summary, and its folder under `.cache/jobs`."""
     tests: tuple[str, ...]
-    """What pytest is given; what does not exist is left out."""
+    """What pytest is given."""
     base: str = sys.executable
     """The interpreter that makes its venv."""
     requirements: tuple[str, ...] | None = None
@@ -88,6 +111,8 @@ class Result:
     """Tests that were skipped."""
     again: int = 0
     """Tests among those passed that had failed before."""
+    code: int = 0
+    """The exit code of pytest."""
     seconds: float = 0.0
     """How long pytest took, in seconds."""
 
@@ -195,30 +220,22 @@ def fingerprint(job: Job) -> str:
 
 
 def run(job: Job) -> Result:
-    """Run the tests of *job* under coverage."""
-    tests = [path for path in job.tests if (ROOT / path).exists()]
-    if not tests:
-        print(f"\n{job.name}: none of {', '.join(job.tests)} is there yet", flush=True)
-        return Result(job=job.name)
-    python, environment = prepare(job), surroundings(job)
-    print(f"\n{job.name}: {' '.join(tests)}", flush=True)
-    report = CACHE / f"{job.name}.xml"
-    kept = CACHE / f"{job.name}.pytest"
-    command = [python, "-m", "coverage", "run", "-m", "pytest", f"--junitxml={report}", "-o", f"cache_dir={kept}"]
+    """Run the tests of *job* under coverage, and print what pytest printed."""
+    print(f"{job.name}: starts", flush=True)
+    result = once(job, "--quiet", "--cache-clear")
+    log = (CACHE / f"{job.name}.log").read_text(errors="replace")
+    print(f"\n{job.name}: {' '.join(job.tests)}\n{log}", flush=True)
+    return result
 
-    def once(*options: str) -> tuple[int, Result]:
-        report.unlink(missing_ok=True)
-        began = time.monotonic()
-        arguments = [*command, *job.options, *tests, *options]
-        code = subprocess.run(arguments, cwd=ROOT, env=environment, check=False).returncode
-        return code, summary(job, report, code, time.monotonic() - began)
 
-    code, first = once("--quiet", "--cache-clear")
+def run_again(job: Job, first: Result) -> Result:
+    """Run what has failed in *job* once more, now that no other job runs; return both results as one."""
     # Any other code says that pytest did not come to its end: what it never ran cannot be run again.
-    if code != SOME_FAILED or first.failed > FEW:
+    if first.code != SOME_FAILED or first.failed > FEW:
         return first
-    print(f"\n{job.name}: what has failed, once more", flush=True)
-    _, second = once("--verbose", "--last-failed", "--last-failed-no-failures=none")
+    second = once(job, "--verbose", "--last-failed", "--last-failed-no-failures=none")
+    log = (CACHE / f"{job.name}.log").read_text(errors="replace")
+    print(f"\n{job.name}: what has failed, once more\n{log}", flush=True)
     return replace(
         first,
         passed=first.passed + second.passed,
@@ -228,17 +245,44 @@ def run(job: Job) -> Result:
     )
 
 
+def once(job: Job, *options: str) -> Result:
+    """Call pytest for *job* with *options*; what it prints goes into the log of the job."""
+    try:
+        python, environment = prepare(job), surroundings(job)
+    except subprocess.CalledProcessError as error:
+        (CACHE / f"{job.name}.log").write_text(f"Its venv could not be made: {error}\n")
+        return Result(job=job.name, failed=1)
+    report = CACHE / f"{job.name}.xml"
+    report.unlink(missing_ok=True)
+    kept = ("-o", f"cache_dir={CACHE / job.name}.pytest")
+    command = [python, "-m", "coverage", "run", "-m", "pytest", f"--junitxml={report}", *kept]
+    began = time.monotonic()
+    with (CACHE / f"{job.name}.log").open("w") as log:
+        arguments = [*command, *job.options, *job.tests, *options]
+        code = subprocess.run(
+            arguments,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    return summary(job, report, code, time.monotonic() - began)
+
+
 def summary(job: Job, report: Path, code: int, seconds: float) -> Result:
     """Return the counts that pytest wrote into *report*; a non-zero *code* is never less than one failure."""
     if not report.exists():
-        return Result(job=job.name, failed=1, seconds=seconds)
+        return Result(job=job.name, failed=1, code=code, seconds=seconds)
     # Written a moment ago by pytest: nothing in it comes from elsewhere.
     suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314
     counts = [{key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")} for suite in suites]
     failed = sum(count["failures"] + count["errors"] for count in counts)
     skipped = sum(count["skipped"] for count in counts)
     passed = sum(count["tests"] for count in counts) - failed - skipped
-    return Result(job=job.name, passed=passed, failed=max(failed, int(code != 0)), skipped=skipped, seconds=seconds)
+    failed = max(failed, int(code != 0))
+    return Result(job=job.name, passed=passed, failed=failed, skipped=skipped, code=code, seconds=seconds)
 
 
 def coverage(*arguments: str) -> int:
@@ -265,10 +309,12 @@ def main(chosen: list[str]) -> int:
         chosen = [part for part in chosen if part != "full"]
         others = [replace(job, tests=(*job.tests, "tests/property"), options=()) for job in others]
     # Playwright keeps an event loop running in the thread of its tests: no other test may follow them.
-    apart = ("--ignore", "tests/browser")
+    apart = [part for path in (*WAITING_TESTS, "tests/browser") for part in ("--ignore", path)]
     jobs = [
-        Job(name="newest", tests=("tests", "fastapi_chain"), options=apart),
+        Job(name="waiting", tests=WAITING_TESTS),
+        Job(name="newest", tests=("tests", "fastapi_chain"), options=tuple(apart)),
         Job(name="browser", tests=("tests/browser",)),
+        Job(name="peers", tests=("tests/docs/test_before.py",), requirements=PEERS, pinned=False),
         *fastapi_jobs(),
         *mypy_jobs(),
         *others,
@@ -277,7 +323,9 @@ def main(chosen: list[str]) -> int:
     CACHE.mkdir(parents=True, exist_ok=True)
     DATA_FILE.parent.mkdir(parents=True, exist_ok=True)
     coverage("erase")
-    results = [run(job) for job in jobs]
+    with ThreadPoolExecutor(LANES) as lanes:
+        results = list(lanes.map(run, jobs))
+    results = [run_again(job, result) for job, result in zip(jobs, results, strict=True)]
     covered = bool(chosen) or report_coverage(missing)
     print("", *results, sep="\n")
     failed = sum(result.failed for result in results)

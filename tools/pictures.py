@@ -18,6 +18,7 @@ PICTURES = {
     "checkout": "checkout",
     "ingestion": "ingestion",
     "webhooks": "webhooks",
+    "imports": "imports",
     "branches": "tutorial/branches",
     "fan-out": "tutorial/fan_out",
 }

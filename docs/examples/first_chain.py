@@ -17,7 +17,7 @@ class Clean(BaseModel):
     words: list[str]
 
 
-def get_rows() -> Iterator[list[str]]:  # any dependency of yours: a session that commits on exit, …
+def get_rows() -> Iterator[list[str]]:  # or a session that commits on exit, …
     yield rows
 
 
@@ -30,7 +30,7 @@ async def clean(raw: Raw) -> Clean:
 
 
 @task(after=[clean], retries=3)
-async def save(clean: Clean, db: Rows) -> int:  # `clean` is what the task `clean` returned
+async def save(clean: Clean, db: Rows) -> int:  # takes what `clean` returned
     db.append(" ".join(clean.words))
     return len(db)
 
@@ -46,6 +46,6 @@ async def index(clean: Clean) -> None:  # runs beside save and notify
 
 
 @app.post("/data", status_code=202)
-@chain(notify, index)  # starts when the response is out and the request has committed
+@chain(notify, index)  # starts after the commit of the request
 async def ingest(raw: Raw) -> dict[str, str]:
     return {"status": "accepted"}

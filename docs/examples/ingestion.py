@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, UploadFile
-from fastapi_chain import Progress, Registry, Run, chain
+from fastapi_chain import Progress, Registry, chain, install
 from pydantic import BaseModel
 
 app = FastAPI()
+runtime = install(app)
+app.include_router(runtime.router(), prefix="/chains")
 documents = Registry("documents")
 
 
@@ -76,7 +78,7 @@ async def announce(stored: int, document: Document, thumbnail: bytes | None = No
 
 
 @app.post("/documents", status_code=202)
-@chain(announce, returns="document")
-async def upload(file: UploadFile, run: Run) -> Document:
+@chain(announce, returns="document", expose_result=True)
+async def upload(file: UploadFile) -> Document:
     """An upload is closed when the request is over, so the endpoint returns what is in it, as the input `document`."""
     return Document(name=file.filename or "", text=(await file.read()).decode())

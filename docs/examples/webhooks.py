@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header
-from fastapi_chain import Backoff, Failed, Outcome, Registry, Succeeded, chain
+from fastapi_chain import Backoff, Failed, Outcome, Registry, Succeeded, chain, install
 from pydantic import BaseModel
 
 app = FastAPI()
+runtime = install(app)  # remembers runs: `key=` counts on that
+app.include_router(runtime.router(), prefix="/chains")
 hooks = Registry("hooks")
 
 
@@ -38,7 +40,6 @@ def get_client() -> Client:
 
 
 subscribers = ["https://a.example", "https://down.example", "https://b.example"]
-alarms: list[str] = []
 
 
 @hooks.task
@@ -62,11 +63,11 @@ async def summary(deliver: list[Outcome[Delivered]]) -> Report:
 
 @hooks.task(after=[deliver, summary], run_if="any_failed")
 async def alarm(summary: Report) -> None:
-    alarms.append(f"could not reach {', '.join(summary.failed)}")
+    print(f"alarm: could not reach {', '.join(summary.failed)}")  # here: call whoever is on duty
 
 
 @app.post("/events", status_code=202)
 @chain(alarm, key="{delivery}")
 async def receive(event: Event, delivery: Annotated[str, Header(alias="X-Delivery")]) -> dict[str, str]:
-    """A delivery that comes twice is one run; with `install`, the header X-Chain-Run says which."""
+    """A delivery that comes twice is one run; the header X-Chain-Run says which."""
     return {"status": "accepted"}

@@ -17,8 +17,8 @@ from .dependencies import Dependency, InputKind, Kind, input_kinds, kind_of, rea
 from .markers import injection_marker, is_injected
 from .outermost import wrap_app
 from .parts import fastapi_version
-from .routes import ApiRoute, api_routes, endpoint_ids, overrides_of
-from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_scope
+from .routes import ApiRoute, api_routes, endpoint_ids, known_endpoints, overrides_of
+from .solving import Solved, replace_calls, snapshot_scope, solve, synthetic_scope, without_secrets
 
 __all__ = [
     "ApiRoute",
@@ -36,6 +36,7 @@ __all__ = [
     "input_kinds",
     "is_injected",
     "kind_of",
+    "known_endpoints",
     "overrides_of",
     "read_again",
     "read_call",
@@ -44,5 +45,6 @@ __all__ = [
     "snapshot_scope",
     "solve",
     "synthetic_scope",
+    "without_secrets",
     "wrap_app",
 ]

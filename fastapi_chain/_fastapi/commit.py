@@ -8,7 +8,9 @@ So there are two ways to begin after the commit: before 0.118 a background task;
 encloses all dependencies, those of app, router and route included.
 """
 
+import logging
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import cache
@@ -18,6 +20,8 @@ from typing import Any, Final
 from .parts import unexpected, version_numbers
 
 _CLOSES_LAST: Final = (0, 118)
+
+_log: Final = logging.getLogger("fastapi_chain")
 
 
 class Follower(AbstractAsyncContextManager[None]):
@@ -72,7 +76,8 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
     if function_stack := scope.get("fastapi_function_astack"):
         # Dependencies with `scope="function"` have a stack of their own since 0.121.
         _stand_between(function_stack, follower)
-    if len(getattr(stack, "_exit_callbacks", "?")) == 0:
+    callbacks = _callbacks_of(stack)
+    if callbacks is not None and not callbacks:
         # Most requests have nothing to close: then the end of this stack is the end of all.
         stack.push_async_exit(follower)
         return True
@@ -95,10 +100,29 @@ class _Failure(AbstractContextManager[None]):
 
 def _stand_between(stack: AsyncExitStack, follower: Follower) -> None:
     """Stand between any two callbacks of *stack*: an exception of the inner one may be swallowed by the outer one."""
-    # No public way leads there. Where there are less than two, which is most often, there is no need.
-    callbacks: Any = getattr(stack, "_exit_callbacks", ())
+    callbacks = _callbacks_of(stack)
+    if callbacks is None:
+        _warn()
+        return
+    # Where there are less than two, which is most often, there is no need.
     for at in range(len(callbacks) - 1, 0, -1):
         callbacks.insert(at, (True, _Failure(follower).__exit__))
+
+
+def _callbacks_of(stack: AsyncExitStack) -> deque[Any] | None:
+    """Return what *stack* will call; None where Python keeps that elsewhere than it has since 3.7."""
+    # No public way leads there.
+    found: object = getattr(stack, "_exit_callbacks", None)
+    return found if isinstance(found, deque) else None
+
+
+@cache
+def _warn() -> None:
+    """Tell what is not noticed any more: once."""
+    _log.warning(
+        "this Python keeps the callbacks of an AsyncExitStack where fastapi_chain does not find them: "
+        "where a dependency swallows the failed commit of another one, the run begins all the same"
+    )
 
 
 def _stack(scope: Mapping[str, Any], key: str) -> AsyncExitStack:

@@ -1,6 +1,7 @@
 """Every route of an app."""
 
 import functools
+import gc
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,15 @@ def api_routes(app: Any, prefix: str = "") -> Iterator[ApiRoute]:  # noqa: ANN40
             )
         elif hasattr(original, "routes"):  # a mount or a host
             yield from api_routes(original, prefix + (getattr(route, "path", None) or ""))
+
+
+def known_endpoints() -> Iterator[object]:
+    """Yield the endpoint of every route in this process, whatever app or router it is in; that takes 0.1 s."""
+    kind = parts().api_route
+    for found in gc.get_objects():
+        # Not `isinstance`, which may run code of the object's own; and of one that was refused there may be remains.
+        if issubclass(type(found), kind):
+            yield getattr(found, "endpoint", None)
 
 
 def endpoint_ids(fn: object) -> Iterator[int]:

@@ -27,6 +27,31 @@ class Solved:
     """Runs the background tasks that dependencies have added; None if there are none."""
 
 
+_PUBLIC: Final = frozenset(
+    {
+        "type",
+        "asgi",
+        "http_version",
+        "method",
+        "scheme",
+        "path",
+        "raw_path",
+        "root_path",
+        "app_root_path",
+        "query_string",
+        "client",
+        "server",
+        "app",
+        "state",
+        "path_params",
+        "router",
+        "route",
+        "endpoint",
+    }
+)
+"""What of a scope tells nothing that a client has sent in confidence."""
+
+
 def snapshot_scope(scope: Mapping[str, Any]) -> Scope:
     """Return a copy of a request's scope that outlives the request.
 
@@ -34,6 +59,14 @@ def snapshot_scope(scope: Mapping[str, Any]) -> Scope:
     """
     kept = {key: value for key, value in scope.items() if not key.startswith("fastapi")}
     return {**kept, "state": dict(scope.get("state", {})), "path_params": dict(scope.get("path_params", {}))}
+
+
+def without_secrets(scope: Mapping[str, Any]) -> Scope:
+    """Return *scope* without its headers, cookies included, and without what a middleware has made of them.
+
+    What is left says what was asked for, and in which app: `state` and the parameters of the path are still there.
+    """
+    return {**{key: value for key, value in scope.items() if key in _PUBLIC}, "headers": []}
 
 
 def synthetic_scope(app: object, state: Mapping[str, Any]) -> Scope:

@@ -91,7 +91,7 @@ class RunState(Telling):
     main: "asyncio.Task[object] | None" = None
     """The task that performs it, once tasks of the run have to share it with others (engines/line.py)."""
     left_behind: int = 0
-    """How many cancellations of that task nobody has meant (engines/outside.py)."""
+    """How many cancellations of that task nobody has meant (engines/driving.py)."""
     spotless: bool = True
     """Whether there is nothing to write down but how far the line has come: no task has failed, or waited."""
     _ledger: Ledger | None = None
@@ -216,8 +216,11 @@ class RunState(Telling):
         fan = self.fans.get(i)
         if fan is None and not self.progress:
             return record
-        items = {} if fan is None else {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
-        return replace(record, progress=self.progress.get(node.name), items=items)
+        progress = self.progress.get(node.name)
+        if fan is None:
+            return replace(record, progress=progress)
+        items = {f"{node.name}[{k}]": self._item(i, k) for k in range(len(fan.states))}
+        return replace(record, progress=progress, items=items, undo_error=fan.undo_error)
 
     def _item(self, i: int, k: int) -> TaskRecord:
         node = self.plan.nodes[i]
@@ -281,8 +284,18 @@ class RunState(Telling):
         fan, values, name = self.fans[i], self.values[i], self.plan.names[i]
         return [_outcome(fan, k, f"{name}[{k}]", value) for k, value in enumerate(values)]
 
+    def drop_items(self, i: int) -> None:
+        """Forget the items that fan-out *i*, which is skipped, had before the run was retried."""
+        for table in (self.fans, self.values, self.items):
+            table.pop(i, None)
+
     def call_off(self, ledger: Ledger, i: int, name: str) -> None:
-        """Put number *i* of *ledger* down as cancelled: the run ends early."""
+        """Put number *i* of *ledger* down as cancelled, with its items that never began: the run ends early."""
+        if ledger is self._ledger and i in self.fans:
+            fan = self.fans[i]
+            for k, state in enumerate(fan.states):
+                if state == PENDING:
+                    self.call_off(fan, k, f"{name}[{k}]")
         now = self.now()
         if ledger.states[i] == RUNNING:
             ledger.close(i, "cancelled", now, None)

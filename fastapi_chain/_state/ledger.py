@@ -194,7 +194,13 @@ class Ledger:
             cancel_reason=reason if state == "cancelled" else None,
             next_attempt_at=None if next_at is None else utc(next_at + self.epoch),
             undone=i in self.undone,
+            undo_error=self.undos[i][1] if i in self.undos else None,
         )
+
+    @property
+    def undo_error(self) -> ErrorInfo | None:
+        """What went wrong with the first undo that failed, of all tasks or items."""
+        return next((error for _, error in self.undos.values() if error is not None), None)
 
     def reset(self, i: int) -> None:
         """Make *i* pending again; its attempts go on counting."""

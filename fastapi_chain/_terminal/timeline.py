@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from fastapi_chain._text import counted, listed
-from fastapi_chain.outcome import Attempt, TaskRecord
+from fastapi_chain.outcome import Attempt, ErrorInfo, TaskRecord
 
-from .frames import own_frames
+from .frames import own_frames, own_frames_of
 from .styled import Line, Span, Style
 from .view import Shown
 from .words import SIGNS, lasted, why_skipped
@@ -39,7 +39,8 @@ def draw_run(run: Shown, *, now: datetime, full: bool = False) -> list[Line]:
         sign, style = SIGNS[record.state]
         quiet: Style = "dim" if record.state in {"pending", "skipped", "cancelled"} else "strong"
         detail = Span(f"  {_detail(record, now)}", style if style != "good" else "dim")
-        lines.append((Span(f"{sign}  ", style), Span(f"{label:<{width}}  ", quiet), *axis.bar(record, now), detail))
+        bar = axis.bar(record, now)
+        lines.append((Span(f"{sign}  ", style), Span(f"{label:<{width}}  ", quiet), *bar, detail, *_undo(record)))
     return [*lines, *_mishaps(run, full=full)]
 
 
@@ -123,6 +124,14 @@ def _detail(record: TaskRecord, now: datetime) -> str:
     return f"{_took(record.attempts, now)}{tries}"
 
 
+def _undo(record: TaskRecord) -> Iterator[Span]:
+    """Yield what became of the effect of a task that was to be undone."""
+    if record.undo_error is not None:
+        yield Span(" · undo failed", "bad")
+    elif record.undone:
+        yield Span(" · undone", "dim")
+
+
 def _took(attempts: Sequence[Attempt], now: datetime) -> str:
     if not attempts:
         return ""
@@ -139,8 +148,10 @@ def _progress(record: TaskRecord) -> str:
 
 
 def _mishaps(run: Shown, *, full: bool) -> Iterator[Line]:
-    """Yield what is to be said about each task that failed."""
+    """Yield what is to be said about each task that failed, and about each undo that did."""
     for record in run.tasks.values():
+        if record.undo_error is not None:
+            yield from ((), (Span(record.name, "bad"), Span(" could not be undone")), *_words(record.undo_error))
         if record.state != "failed":
             continue
         tries = len(record.attempts)
@@ -148,22 +159,27 @@ def _mishaps(run: Shown, *, full: bool) -> Iterator[Line]:
         yield (Span(record.name, "bad"), Span(f" failed after {counted(tries, 'attempt')}"))
         yield from _traceback(run, record, full=full)
         if record.error is not None:
-            first, *more = str(record.error).removeprefix(record.error.type).splitlines() or [""]
-            yield (Span("  "), Span(record.error.type, "bad"), Span(first))
-            yield from ((Span(f"    {line}"),) for line in more)
+            yield from _words(record.error)
         behind = [r.name for r in run.tasks.values() if r.skip_reason == f"{_BEHIND}{record.name}"]
         if behind:
             yield (Span(f"  skipped because of it: {listed(behind)}", "dim"),)
+
+
+def _words(error: ErrorInfo) -> Iterator[Line]:
+    """Yield an error in its own words, on as many lines as it has."""
+    first, *more = str(error).removeprefix(error.type).splitlines() or [""]
+    yield (Span("  "), Span(error.type, "bad"), Span(first))
+    yield from ((Span(f"    {line}"),) for line in more)
 
 
 def _traceback(run: Shown, record: TaskRecord, *, full: bool) -> Iterator[Line]:
     """Yield where a task failed, as far as that is known here."""
     error = run.errors.get(record.name)
     text: str | None = getattr(run, "tracebacks", {}).get(record.name)
-    if error is not None and not full:
-        yield from own_frames(error)
+    if not full:
+        yield from own_frames_of(text or "") if error is None else own_frames(error)
         return
     if error is not None:
         text = "".join(traceback.format_tb(error.__traceback__))
-    if text is not None and full:
+    if text is not None:
         yield from ((Span(f"  {line}"),) for line in text.rstrip().splitlines())

@@ -82,6 +82,8 @@ def _task(document: Document) -> TaskRecord:
         progress=None if progress is None else _progress(progress),
         next_attempt_at=_moment(document.get("next_attempt_at")),
         items={item["name"]: _task(item) for item in document.get("items") or ()},
+        undone=bool(document.get("undone")),
+        undo_error=_error(document.get("undo_error")),
     )
 
 

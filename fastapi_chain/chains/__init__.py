@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from itertools import count
 from typing import Final, Generic, Literal, TypeVar
 from weakref import WeakSet
@@ -11,6 +12,7 @@ from fastapi_chain._drawing import picture_of
 from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain.declare.signature import local_names
 from fastapi_chain.endpoint import Endpoint, wrap
+from fastapi_chain.endpoint.carried import Carried
 from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import engine_here
 from fastapi_chain.errors import DeclarationError, EngineError, QueueFull
@@ -121,7 +123,8 @@ class Chain:
         """
         engine = engine_here()
         run = engine.take(self._request(engine, inputs))
-        await engine.perform(run)
+        # In a context of its own, or what its tasks set would be seen here, and by the next run.
+        await Carried(engine.perform(run), copy_context())
         return run
 
     async def start(self, /, *, session: object = None, **inputs: object) -> Run:
@@ -138,9 +141,11 @@ class Chain:
         Raises:
             EngineError: A session is given, and the engine is not durable.
             EngineUnavailable: The database of the engine does not answer.
-            InvalidChain, MissingInput, UnknownInput, QueueFull: As for `run()`.
+            InvalidChain, MissingInput, UnknownInput, QueueFull: As for `run()`; `InvalidChain` also where the chain has
+                an input called `session`.
         """
         engine = engine_here()
+        self._blueprint.start_by_hand(engine.name, in_transaction=session is not None)
         if session is not None and engine.enlist is None:
             raise EngineError(
                 what=f"Engine {engine.name!r} cannot store a run in a session's transaction.",
@@ -248,7 +253,7 @@ def chain(
         deadline: Seconds for a whole run, from its start; then it fails with `DeadlineExceeded`. Default None: no
             limit.
         key: One run per key: a template over the chain's inputs, `"order-{order.id}"`. A second start gives the same
-            run.
+            run, for as long as that is kept. An endpoint with a key needs `install`, which keeps runs.
         idempotent: Honour the `Idempotency-Key` header of requests; a template over the endpoint's parameters,
             `"{user.id}"`, does so and names the caller, where several share the endpoint. It needs `install`.
         tags: Words to find runs by: templates like `key`.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from fastapi_chain._places import Places
+from fastapi_chain._text import readable
 from fastapi_chain.declare import Registry
 from fastapi_chain.endpoint import Endpoint
 from fastapi_chain.engines.base import RunRequest
@@ -12,7 +13,7 @@ from fastapi_chain.plan import Draft, Plan, draft_plan
 from fastapi_chain.spec import EndpointSpec, Source
 
 from .coverage import TemplateCheck, covered
-from .fitness import unfit, warn_of_endpoint, warn_of_plan
+from .fitness import session_input, unfit, warn_of_endpoint, warn_of_plan
 from .options import ChainOptions
 from .targets import Targets
 
@@ -144,6 +145,16 @@ class Blueprint:
 
     # --- the values of one run
 
+    def start_by_hand(self, engine: str, *, in_transaction: bool) -> None:
+        """Refuse what `start()` cannot be given: an input that bears the name of its own `session=`.
+
+        Raises:
+            InvalidChain: There is one, and it must be given, or may be and *in_transaction* could mean it.
+        """
+        known = self._known(engine)
+        if "session" in (known.inputs if in_transaction else known.required):
+            raise InvalidChain(chain=self.name, problems=(session_input(known.plan),))
+
     def asked(self, engine: str, inputs: Mapping[str, object]) -> RunRequest:
         """Return what a run is made from that `start()` was asked for with *inputs*.
 
@@ -197,11 +208,11 @@ class Blueprint:
         if options.max_pending is not None or options.key is not None:
             request.counted = True
         if options.key is not None:
-            request.key = options.key.format(**values)
+            request.key = readable(options.key.format(**values))
         if options.delay is not None:
             request.delay = options.delay
         if options.priority is not None:
             request.priority = options.priority
         if options.tags:
-            request.tags = {name: template.format(**values) for name, template in options.tags.items()}
+            request.tags = {name: readable(tag.format(**values)) for name, tag in options.tags.items()}
         return request

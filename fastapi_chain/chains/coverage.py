@@ -1,8 +1,9 @@
 """Whether a chain is given what it needs: by an endpoint, or by whoever starts it."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from types import UnionType
-from typing import Union, get_args, get_origin
+from typing import Final, Union, get_args, get_origin
 
 from fastapi_chain._fastapi import is_injected
 from fastapi_chain._record import record
@@ -22,6 +23,9 @@ from fastapi_chain.plan.nodes import Need
 from fastapi_chain.spec import EndpointSpec, Source
 
 from .options import ChainOptions
+
+_MOST: Final = 100
+"""For how many inputs, and for how many tasks that need one, a near name is looked for."""
 
 
 def covered(plan: Plan, endpoint: EndpointSpec | None) -> Iterator[PlanError]:
@@ -64,22 +68,34 @@ class Coverage:
     def _missing(self) -> Iterator[PlanError]:
         """Yield what the endpoint does not give: what bears a task's or a near name one by one, the rest together."""
         endpoint = self.endpoint
-        gives = tuple(endpoint.gives)
+        known = {*endpoint.gives, *endpoint.closed}
+        missing = [item for item in self.plan.inputs if item.required and item.name not in known]
         needed = []
-        for item in self.plan.inputs:
-            if not item.required or item.name in endpoint.gives or item.name in endpoint.closed:
-                continue
-            for need in item.needs:
-                upstream = self.plan.provides_to(need.below)
+        for place, item in enumerate(missing):
+            # Most have no near name at all: then there is no need to look what comes before each task.
+            near = place < _MOST and closest(item.name, self._given) is not None
+            for number, need in enumerate(item.needs):
                 if need.elsewhere is not None:
                     yield _not_upstream(need)
-                elif closest(item.name, [*upstream, *gives]):
-                    task, typ = need.task, need.param.type
-                    yield UnknownParameter(task=task, param=item.name, type=typ, upstream=upstream, endpoint=gives)
+                elif near and number < _MOST and (unknown := self._unknown(item.name, need)):
+                    yield unknown
                 else:
                     needed.append((item.name, need.param.type, need.task))
         if needed:
+            gives = tuple(endpoint.gives)
             yield MissingInput(route=endpoint.route, endpoint=endpoint.source, needed=tuple(needed), gives=gives)
+
+    @cached_property
+    def _given(self) -> tuple[str, ...]:
+        """The names of all that the endpoint and the tasks give."""
+        return *self.endpoint.gives, *dict.fromkeys(node.spec.output for node in self.plan.nodes)
+
+    def _unknown(self, name: str, need: Need) -> UnknownParameter | None:
+        """Return the error for an input if a near name is given to the very task that needs it."""
+        upstream, gives = self.plan.provides_to(need.below), tuple(self.endpoint.gives)
+        if closest(name, [*upstream, *gives]) is None:
+            return None
+        return UnknownParameter(task=need.task, param=name, type=need.param.type, upstream=upstream, endpoint=gives)
 
     def _closed(self) -> Iterator[PlanError]:
         """Yield what the endpoint has but must not hand on: it is closed when the run begins."""

@@ -68,6 +68,20 @@ def _not_durable(plan: Plan, chain: Source, options: ChainOptions) -> Iterator[P
         )
 
 
+def session_input(plan: Plan) -> PlanError:
+    """Return what is wrong with starting *plan*, which has an input called `session`, by hand."""
+    needs = [need for item in plan.inputs for need in item.needs if item.name == "session"]
+    return PlanError(
+        what=f"Chain {plan.chain!r} has an input 'session', which start() cannot be given: "
+        "its session=... is the database session that stores the run.",
+        rows=[("needed by", need.task.name, need.task.at) for need in needs],
+        fixes=(
+            f"rename the parameter in {needs[0].task.name!r}",
+            "run it here, and wait for its end: await chain.run(session=...)",
+        ),
+    )
+
+
 def warn_of_plan(plan: Plan) -> None:
     """Log what works in *plan*, but perhaps not as hoped."""
     for node in plan.nodes:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from fastapi_chain._fastapi import api_routes, endpoint_ids, input_kinds, snapshot_scope
 from fastapi_chain._places import BothPlaces, Places
 from fastapi_chain.endpoint import Endpoint
-from fastapi_chain.endpoint.call import Call, Start
+from fastapi_chain.endpoint.call import Call, Slot, Start
 from fastapi_chain.endpoint.once import Once, key_of
 from fastapi_chain.endpoint.problem import Refusal, handle_refusals
 from fastapi_chain.endpoint.promised import PromisedRun
@@ -42,12 +42,15 @@ class Starting:
 
         Raises:
             InvalidChain: Something is wrong with the chain.
+            EngineError: It has an option for which nothing is installed.
             Refusal: 429, the queue is full.
         """
         blueprint = self._blueprint
         if not blueprint.checked:
             self._learn(call)
             blueprint.plan(call.engine.name)
+        if call.slot is None:
+            self._check_alone()
         limit = blueprint.options.max_pending
         if limit is not None:
             call.place = blueprint.places.get(limit, partial(call.engine.pending, blueprint.name))
@@ -57,8 +60,23 @@ class Starting:
         limit = call.engine.max_pending
         if limit is not None and call.slot is not None:
             self._take_place(call, call.slot.site.places, limit)
-        if blueprint.options.idempotent:
-            self._once(call)
+        if blueprint.options.idempotent and call.slot is not None:
+            self._once(call, call.slot)
+
+    def _check_alone(self) -> None:
+        """Refuse the options that count on something that outlives the request, where there is no runtime.
+
+        Raises:
+            EngineError: The chain has one of them.
+        """
+        options, name = self._blueprint.options, self._blueprint.name
+        if options.key is not None:
+            what = f"Chain {name!r} has key=, which needs install(): that keeps the runs, each under its key."
+        elif options.idempotent:
+            what = f"Chain {name!r} is idempotent, which needs install(): that keeps the answers."
+        else:
+            return
+        raise EngineError(what=what, fixes=("install(app)",))
 
     @staticmethod
     def _refuse(call: Call, full: QueueFull) -> NoReturn:
@@ -74,18 +92,9 @@ class Starting:
             self._refuse(call, QueueFull(chain=None, max_pending=limit, retry_after=RETRY_AFTER))
         call.place = place if call.place is None else BothPlaces(call.place, place)
 
-    def _once(self, call: Call) -> None:
-        """Let a request with an idempotency key in once.
-
-        Raises:
-            EngineError: There is nothing that could keep its answer.
-        """
-        slot, request = call.slot, call.request
-        if slot is None:
-            raise EngineError(
-                what=f"Chain {self._blueprint.name!r} is idempotent, which needs install(): that keeps the answers.",
-                fixes=("install(app)",),
-            )
+    def _once(self, call: Call, slot: Slot) -> None:
+        """Let a request with an idempotency key in once."""
+        request = call.request
         key = key_of(request.headers)
         if key is not None and slot.payload is not None:
             handle_refusals(request.scope)

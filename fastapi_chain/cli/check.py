@@ -5,7 +5,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from fastapi_chain import typecheck
@@ -18,7 +18,7 @@ from fastapi_chain.engines.here import default_engine
 from fastapi_chain.errors import ChainError, InvalidChain
 from fastapi_chain.spec import Source
 from fastapi_chain.web.checking import chains_of, check_chains, endpoints_of
-from fastapi_chain.web.runtime import runtime_of
+from fastapi_chain.web.runtime import Runtime, runtime_of
 
 from .discovery import Found, ImportFailed, find_app
 from .stopping import Stop
@@ -147,7 +147,16 @@ def look(found: Found) -> Report:
             check_chains(found.app, engine)
         except InvalidChain as invalid:
             report.others += [problem for problem in _problems(invalid.problems, None) if problem.message not in known]
+    report.others += () if runtime is None else _unprotected(runtime)
     return report
+
+
+def _unprotected(runtime: Runtime) -> Iterator[Problem]:
+    """Yield a warning if the app starts up in development only."""
+    try:
+        runtime.check_pages()
+    except ChainError as error:
+        yield from (replace(problem, severity="warning") for problem in _problems([error], None))
 
 
 def check_types(wanted: str | None, checker: str | None) -> Report:

@@ -125,9 +125,11 @@ def _strip(item: Document) -> Iterator[Span]:
 
 def drawn(document: Document, *, full: bool) -> list[Line]:
     """Return the drawing of a run, with what can be done about it."""
-    lines = draw_run(view_of(document), now=datetime.now(UTC), full=full)
+    view = view_of(document)
+    lines = draw_run(view, now=datetime.now(UTC), full=full)
     if document["state"] in {"failed", "cancelled"}:
-        lines += [(), (Span(f"fastapi-chain retry {document['id'][:_SHORT]} runs again what failed", "dim"),)]
+        more = " · --traceback shows all frames" if view.tracebacks and not full else ""
+        lines += [(), (Span(f"fastapi-chain retry {document['id'][:_SHORT]} runs again what failed{more}", "dim"),)]
     return lines
 
 

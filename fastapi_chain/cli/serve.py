@@ -13,7 +13,7 @@ from .check import every_chain
 from .discovery import Found
 from .output import warn
 from .stopping import Stop
-from .store import durable
+from .store import durable, work_without_serving
 
 
 async def work(found: Found, queues: Iterable[str] = ()) -> int:
@@ -24,6 +24,7 @@ async def work(found: Found, queues: Iterable[str] = ()) -> int:
     """
     engine: Any = durable(found).engine
     engine.work_on(queues)
+    work_without_serving(found.app)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -23,7 +23,7 @@ from .discovery import Found
 from .graph import chosen
 from .output import say, say_json
 from .stopping import Stop
-from .store import document_of
+from .store import document_of, work_without_serving
 
 
 async def run_chain(found: Found, name: str, inputs: Sequence[str], *, full: bool, as_json: bool) -> int:
@@ -36,6 +36,7 @@ async def run_chain(found: Found, name: str, inputs: Sequence[str], *, full: boo
     logging.getLogger("fastapi_chain").addHandler(logging.NullHandler())
     (chain, *_) = chosen(found, name)
     values = _values(chain.plan, inputs)
+    work_without_serving(found.app)
     async with lifespan(found.app):
         run = await _run(chain, values)
         if as_json:

@@ -37,6 +37,17 @@ def durable(found: Found) -> Runtime:
     return runtime
 
 
+def work_without_serving(app: object) -> None:
+    """Let *app* start up as one that runs its chains here and serves nothing: nobody has to protect its pages."""
+    runtime = runtime_of(app)
+    if runtime is not None:
+        runtime.serving = False
+        engine: Any = runtime.engine
+        if hasattr(engine, "worker"):
+            # install(..., worker=False) is about servers.
+            engine.worker = True
+
+
 @asynccontextmanager
 async def opened(found: Found) -> AsyncIterator["StoredRuns"]:
     """Open the database of an app, run nothing of what waits in it, and close it.

@@ -72,6 +72,10 @@ class Protection:
         self._pages = list(pages)
         self._own = set(own)
 
+    def path(self, app: Any) -> str | None:  # noqa: ANN401 - any Starlette app
+        """Return where the first of the pages is in *app*; None if they are not included in it."""
+        return next((route.path for route in api_routes(app) if route.endpoint in self._pages), None)
+
     def check(self, app: Any) -> None:  # noqa: ANN401 - any Starlette app
         """Check that every page included in *app* has a dependency of the user's.
 

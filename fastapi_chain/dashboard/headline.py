@@ -71,6 +71,15 @@ def consequence(subject: Subject, besides: Part | None = None) -> str:
         parts.append(f"{counted(counts['cancelled'], 'task')} cancelled")
     if subject.ledger.undone:
         parts.append(f"{counted(len(subject.ledger.undone), 'task')} undone")
+    failed = undos_that_failed(subject)
+    if failed:
+        parts.append(f"{counted(failed, 'undo')} failed")
     if subject.started_by is not None:
         parts.append("the response was not affected")
     return " · ".join(parts)
+
+
+def undos_that_failed(subject: Subject) -> int:
+    """Return how many undos have failed, those of items included."""
+    ledgers = (subject.ledger, *subject.state.fans.values())
+    return sum(error is not None for ledger in ledgers for _, error in ledger.undos.values())

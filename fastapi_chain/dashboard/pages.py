@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from fastapi_chain._drawing import GLYPHS
+from fastapi_chain._text import readable
 from fastapi_chain.errors import ChainError
 
 from . import words
@@ -73,4 +74,5 @@ def environment() -> Any:  # noqa: ANN401 - jinja2.Environment, which may not be
 def page(template: str, site: Site, values: Mapping[str, object], status: int = 200) -> HTMLResponse:
     """Return the page that *template* makes of *values*."""
     text: str = environment().get_template(template).render({"site": site, **values})
-    return HTMLResponse(text, status)
+    # Texts of users may hold what no encoding has.
+    return HTMLResponse(readable(text), status)

@@ -79,6 +79,8 @@ class Panel(NamedTuple):
     tabs: list[Tab]
     error: str
     error_type: str
+    undo_error: str
+    """What went wrong with its undo; empty if nothing did."""
     tries: list[Try]
     failures: list[Failure]
     items: Items | None
@@ -127,6 +129,7 @@ def panel(subject: Subject, part: Part, query: Query, href: Callable[..., str], 
         tab=tab,
         error="" if record.error is None else record.error.message,
         error_type="" if record.error is None or record.state == "succeeded" else record.error.type,
+        undo_error="" if record.undo_error is None else str(record.undo_error),
         glyph=GLYPHS[record.state],
         **made,
     )

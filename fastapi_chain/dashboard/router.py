@@ -67,3 +67,7 @@ class Dashboard:
             ChainError: Nobody does.
         """
         self._protection.check(app)
+
+    def path(self, app: Any) -> str | None:  # noqa: ANN401 - any Starlette app
+        """Return where the list of runs is in *app*; None if the pages are not included in it."""
+        return self._protection.path(app)

@@ -115,6 +115,9 @@ class Subject:
             max_attempts=node.max_attempts,
             optional=node.spec.optional,
         )
+        fan = self.fan(part.index) if part.item is None else None
+        if fan is not None:
+            record = replace(record, undo_error=fan.undo_error)
         progress = self.state.progress.get(record.name)
         return record if progress is None else replace(record, progress=progress)
 

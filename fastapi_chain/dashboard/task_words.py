@@ -11,6 +11,8 @@ def about(subject: Subject, part: Part, record: TaskRecord) -> str:
     """Return where a task or item stands, in a few words."""
     fan = subject.fan(part.index) if part.item is None else None
     said = _of_task(subject, part, record) if fan is None else _of_fan(subject, part, fan, record)
+    if record.undo_error is not None:
+        return f"{said} · undo failed"
     return f"{said} · undone" if record.undone else said
 
 

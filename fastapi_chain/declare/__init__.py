@@ -228,9 +228,12 @@ class Registry:
             return own
         return next((r._own[name] for r in self._all_below() if name in r._own), None)  # noqa: SLF001 - another registry
 
-    def giving(self, output: str) -> list[AnyTask]:
-        """Return the tasks whose output is called *output*."""
-        return [task for task in self.tasks.values() if task.spec.output == output]
+    def by_output(self) -> dict[str, list[AnyTask]]:
+        """Return the tasks by the name of their output."""
+        found: dict[str, list[AnyTask]] = {}
+        for task in self.tasks.values():
+            found.setdefault(task.spec.output, []).append(task)
+        return found
 
     def __getitem__(self, name: str) -> AnyTask:
         """Return the task called *name*.

@@ -334,7 +334,7 @@ def _param(parameter: inspect.Parameter) -> ParamSpec:
         reference=reference.target if reference else None,
         marker=marker,
         accepts=tolerance.accepts,
-        wrapped=tolerance.wrapped,
+        outcomes=tolerance.outcomes,
         collects=tolerance.collects,
     )
 
@@ -364,28 +364,28 @@ class _Tolerance(NamedTuple):
     """The type of the value: of `Outcome[T]` it is `T`."""
     accepts: frozenset[OutcomeKind] = SUCCEEDED_ONLY
     """The outcomes."""
-    wrapped: bool = False
-    """Whether it takes the outcome itself."""
+    outcomes: frozenset[OutcomeKind] = frozenset()
+    """Those that it takes as they are, see `ParamSpec`."""
     collects: bool = False
-    """Whether it takes the outcomes of all items of a fan-out."""
+    """Whether it takes the outcomes of the items of a fan-out."""
 
 
 def _tolerance(annotation: object) -> _Tolerance:
-    """Read `Outcome[T]`, `Failed`, `list[Outcome[T]]` and the like."""
+    """Read `Outcome[T]`, `Failed`, `Failed | None`, `list[Outcome[T]]` and the like."""
     if isinstance(annotation, type) and _outcome(annotation) is None:
         return _Tolerance(annotation)
     if get_origin(annotation) is list:
         item = _tolerance(strip_annotated(get_args(annotation)[0])[0])
-        if item.wrapped:
+        if item.outcomes and item.outcomes == item.accepts:
             # Items may end in any way, the fan-out as a whole only by running.
-            return item._replace(accepts=item.accepts - {"skipped"}, collects=True)
+            return item._replace(accepts=ANY_OUTCOME - {"skipped"}, collects=True)
     members = _members(annotation)
-    kinds: list[OutcomeKind | None] = [_outcome(member) for member in members]
-    if not _all_known(kinds):
+    kinds: list[OutcomeKind | None] = [_outcome(member) for member in members if member is not types.NoneType]
+    if not kinds or not _all_known(kinds):
         return _Tolerance(annotation)
     value = next((get_args(m)[0] for m in members if get_origin(m) is Succeeded), Any)
-    accepts = frozenset(kinds)
-    return _Tolerance(value, ANY_OUTCOME if accepts == ANY_OUTCOME else accepts, wrapped=True)
+    outcomes = frozenset(kinds)
+    return _Tolerance(value, outcomes if len(kinds) == len(members) else ANY_OUTCOME, outcomes)
 
 
 def _outcome(member: object) -> OutcomeKind | None:

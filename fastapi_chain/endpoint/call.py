@@ -178,10 +178,7 @@ class Call(Follower):
         Call it in the endpoint's own context: that is what its tasks see.
         """
         if self._status(result) < ERROR:
-            order = self._order = self._starter.order(self, values, result)
-            if order is not None and order.key is not None and self.slot is None and not COMMITS_FIRST:
-                # Who shares it must find it, whoever is the first to commit.
-                self.claim()
+            self._order = self._starter.order(self, values, result)
             if self._background is not None:
                 return self._attached(self._background, result)
         return result

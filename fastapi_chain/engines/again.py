@@ -29,6 +29,9 @@ def reopen(run: RunState, from_: str) -> bool:
         if below or node.index in again:
             again.add(node.index)
             _reset(run, node.index, keep_items=from_ == "failed" and not below)
+    for told in (ledger, *run.fans.values()):
+        # Undos that have failed belong to the round that is over.
+        told.undos.clear()
     run.lingering.late.clear()
     run.state, run.reason, run.error, run.cancel_reason = "queued", None, None, None
     run.finished = run.deadline_at = None

@@ -12,7 +12,7 @@ from typing import Final
 from anyio import CancelScope
 
 from fastapi_chain._state import RunState
-from fastapi_chain._state.ledger import FAILED, PENDING, RETRYING, SUCCEEDED, Ledger
+from fastapi_chain._state.ledger import FAILED, RETRYING, SUCCEEDED, Ledger
 from fastapi_chain._threads import Hopper
 from fastapi_chain.execute import Perform, execute
 from fastapi_chain.execute.unit import Step, Unit
@@ -149,11 +149,6 @@ class FanOutRun:
             while self._active:
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait(self._active)
-        run, i = self._run, self._step.index
-        fan = run.fans[i]
-        for k, state in enumerate(fan.states):
-            if state == PENDING:
-                run.call_off(fan, k, f"{self._step.name}[{k}]")
         self._whole.cancel()
 
     def conclude(self) -> None:

@@ -4,10 +4,9 @@
 already. Coroutines that never suspend cannot interleave anyway, so nothing is lost, and nothing has to be counted:
 `run.pos` says how far the line has come, and one end stamp a task is all that is written.
 
-**Take-over.** One `call_soon` is armed before. If nothing suspends, it finds nothing to do. If a task does suspend, the
-loop gets to it, and at that moment the rest of the graph is counted once: every other task that is ready gets a worker,
-and the line goes on as one of them when its task returns. A worker goes on with the first task it has made ready and
-gives away the others.
+**Take-over.** The line is driven by hand up to its first suspension (`driving.py`). If a task suspends, the rest of the
+graph is counted at that moment, once: every other task that is ready gets a worker, and the line goes on as one of them
+when its task returns. A worker goes on with the first task it has made ready and gives away the others.
 
 **Threads.** The thread that ends a `def` task counts its children down under a lock, goes on with one that is ready and
 `def` itself, and wakes the loop only for what is not (`threads.py`).
@@ -18,6 +17,7 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 
 from anyio import CancelScope
@@ -26,13 +26,13 @@ from fastapi_chain._state import OFF_LINE, RunState, rested
 from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
-from fastapi_chain.engines.program import CHUNK, Program
+from fastapi_chain.engines.program import CHUNK, Program, Straight
 from fastapi_chain.events import TaskSucceeded
 from fastapi_chain.execute import ends_run, recover, sober
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
-from .outside import FORGETFUL, watched
+from .driving import FORGETFUL, driven
 from .threads import Threads
 from .workers import NOTHING, Worker
 
@@ -91,20 +91,10 @@ class Line:
         outside: BaseException | None = None
         try:
             fresh = self.program.line and not run.followed and run.spotless
-            if not fresh:
-                i = self.route(self._count())
-            elif FORGETFUL:
-                # As long as nothing suspends, there is nothing to watch.
-                straight = self._straight()
-                try:
-                    i = await watched(run, straight, straight.send(None))
-                except StopIteration as done:
-                    i = done.value
-            else:
-                i = await self._straight()
+            i = await self._straight() if fresh else self.route(self._count())
             if i >= 0:
                 self.busy = True
-                await (watched(run, self.worker.work(i)) if FORGETFUL else self.worker.work(i))
+                await (driven(run, self.worker.work(i)) if FORGETFUL else self.worker.work(i))
                 self.busy = False
             if self.schedule is not None:
                 await self._join()
@@ -122,35 +112,50 @@ class Line:
     async def _straight(self) -> int:
         """Run the head of the order in a row; return the task to go on with."""
         run = self.run
-        slots, ended, now = run.slots, run.ended, run.clock.monotonic
+        # What the task at hand has set by the time it suspends is not for the others.
+        others = copy_context()
         i = 0
         for chunk in self.program.line:
+            stretch = self._stretch(chunk)
             self.busy = True
-            armed = self.loop.call_soon(self._take_over)
             try:
-                for i, call, exact, check in chunk:
-                    run.pos = i
-                    value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
-                    if type(value) is not exact:
-                        check(value)
-                    slots[i] = value
-                    ended[i] = now()
-                    if self.schedule is not None:
-                        return self.land(i)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                return await self._fall(i, error)
-            except asyncio.CancelledError as error:
-                return self.cancelled(i, error)
-            finally:
-                armed.cancel()
-                self.busy = False
-            run.pos = rested(i + 1)
+                waits_for = stretch.send(None)
+            except StopIteration as end:
+                i = end.value
+            else:
+                others.run(self._take_over)
+                i = await driven(run, stretch, waits_for)
+            self.busy = False
+            if self.schedule is not None:
+                return i
+            run.pos = rested(i)
             if len(chunk) == CHUNK:
                 # Everybody else on the loop gets a turn; that is no suspension of a task.
                 await asyncio.sleep(0)
                 if run.cancel_reason is not None or run.followed or self.schedule is not None:
                     break
-        return NOTHING if i + 1 == len(ended) else self.route(self._count())
+        return NOTHING if i == len(run.ended) else self.route(self._count())
+
+    async def _stretch(self, chunk: tuple[Straight, ...]) -> int:
+        """Run *chunk* in a row; return the number after it or, off the line, the task to go on with."""
+        run = self.run
+        slots, ended, now = run.slots, run.ended, run.clock.monotonic
+        i = NOTHING
+        try:
+            for i, call, exact, check in chunk:
+                run.pos = i
+                value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
+                if type(value) is not exact:
+                    check(value)
+                slots[i] = value
+                ended[i] = now()
+                if self.schedule is not None:
+                    return self.land(i)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+            return await self._fall(i, error)
+        except asyncio.CancelledError as error:
+            return self.cancelled(i, error)
+        return i + 1
 
     # --- from the line to workers
 

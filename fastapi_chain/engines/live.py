@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from fastapi_chain._clock import Timer, utc
+from fastapi_chain._fastapi import without_secrets
 from fastapi_chain._state import RunState, Sink
 from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain._threads import Hopper, finish, on_loop, settle
@@ -301,6 +302,9 @@ class LiveRun:
         """Put down that the run has ended, and let everybody know."""
         inner = self.inner
         inner.close(state)
+        if inner.request_scope is not None:
+            # Runs are kept, but not what clients have sent in confidence.
+            self.request.request_scope = inner.request_scope = without_secrets(inner.request_scope)
         self._ending = True
         self.path = None
         if self.request.counted:

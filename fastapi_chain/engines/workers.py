@@ -76,6 +76,7 @@ class Worker:
         )
         me = self.task or asyncio.current_task(run.loop)
         assert me is not None, "a worker is an asyncio task"
+        failure: Exception | None = None
         running.set(self)
         while i >= 0:
             if me.cancelling() > run.cancelling:
@@ -91,13 +92,16 @@ class Worker:
                 if type(value) is not step.exact:
                     step.check(value)
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                i = await line.mend(i, error)
+                failure = error
             except asyncio.CancelledError as error:
                 i = line.cancelled(i, error)
             else:
                 slots[i] = value
                 ended[i] = now()
                 i = line.land(i)
+            if failure is not None:
+                # Not while the error is being handled: it would be the context of what the next attempt raises.
+                i, failure = await line.mend(i, failure), None
             turn -= 1
             if not turn:
                 # Everybody else on the loop gets a turn.

@@ -147,11 +147,13 @@ class AmbiguousProducer(PlanError):
     """What provides it: tasks, or an input in words."""
     endpoint: Source | None = None
     """The endpoint, if it provides it as well."""
+    more: int = 0
+    """How many more tasks provide it than `producers` names."""
     code: ClassVar[str] = "ambiguous-producer"
 
     def problem(self) -> str:
         tasks = all(isinstance(producer, Source) for producer in self.producers) and self.endpoint is None
-        count = f"{len(self.producers) + (self.endpoint is not None)} {'tasks' if tasks else 'sources'}"
+        count = f"{len(self.producers) + self.more + (self.endpoint is not None)} {'tasks' if tasks else 'sources'}"
         return f"{count} provide {self.param!r}, and task {self.task.name!r} does not say which one it wants."
 
     def evidence(self) -> Iterable[Row]:
@@ -159,6 +161,8 @@ class AmbiguousProducer(PlanError):
         for producer in self.producers:
             where = (producer,) if isinstance(producer, str) else (producer.name, producer.at)
             yield ("provided by", *where)
+        if self.more:
+            yield ("provided by", f"{self.more} more")
         if self.endpoint is not None:
             yield ("provided by", f"endpoint {self.endpoint.name}", self.endpoint.at)
 

@@ -253,17 +253,25 @@ class RunNotFound(RunError):
     """The id that was asked for."""
     engine: str = "memory"
     """The engine's name."""
+    withdrawn: bool = False
+    """Whether it has never begun: the request that was to start it has failed when its response was out."""
     code: ClassVar[str] = "run-not-found"
 
     def problem(self) -> str:
+        if self.withdrawn:
+            return f"Run {self.run!r} has never begun: the request that was to start it failed after its response."
         return f"There is no run {self.run!r}."
 
     def evidence(self) -> Iterable[Row]:
+        if self.withdrawn:
+            return [("what failed", "is in the server's log: a commit, most likely")]
         keeps = "the last finished runs of this one process" if self.engine == "memory" else "the runs in its database"
         return [(f"engine {self.engine!r} knows", keeps)]
 
     def remedies(self) -> Iterable[str]:
-        if self.engine == "memory":
+        if self.withdrawn:
+            yield "send that request again"
+        elif self.engine == "memory":
             yield 'keep runs for all processes and restarts: install(app, engine="sqlite:///chains.db")'
 
 

@@ -49,6 +49,9 @@ def make_injected_call(
     named = tuple((fill.param.name, getter(fill)) for fill in tail)
     if not named and not getters:
         return lambda _slots, injected: fn(**injected)
+    if not named and len(getters) == 1:
+        (first,) = getters
+        return lambda slots, injected: fn(first(slots), **injected)
     if not named:
         return lambda slots, injected: fn(*[get(slots) for get in getters], **injected)
     return lambda slots, injected: fn(
@@ -92,7 +95,7 @@ def _slot(fill: Fill) -> int | None:
         return ITEM_SLOT
     if fill.kind == "input":
         return fill.slot
-    plain = fill.kind == "task" and not fill.param.wrapped and not fill.param.has_default
+    plain = fill.kind == "task" and not fill.param.outcomes and not fill.param.has_default
     return fill.slot if plain else None
 
 
@@ -102,7 +105,7 @@ def getter(fill: Fill) -> Getter:
     if slot is not None:
         return itemgetter(slot)
     if fill.kind == "task":
-        return _outcomes(fill) if fill.param.wrapped else _or_default(fill)
+        return _outcomes(fill) if fill.param.outcomes else _or_default(fill)
     return _special(fill.kind)
 
 
@@ -121,18 +124,20 @@ _CLASSES: Final[Mapping[OutcomeKind, type]] = {"succeeded": Succeeded, "failed":
 
 def _outcomes(fill: Fill) -> Getter:
     place, param = fill.slot, fill.param
-    if param.collects:
-        stand_in = param.default
-        return lambda slots: _run(slots).outcomes(place) if _run(slots).has_items(place) else stand_in
-    if not param.has_default:
-        return lambda slots: _run(slots).outcome(place, slots[place])
-    default, wanted = param.default, tuple(_CLASSES[kind] for kind in param.accepts)
+    wanted = tuple(_CLASSES[kind] for kind in param.outcomes)
+    stand_in = param.default if param.has_default else None
+
+    def collect(slots: Slots) -> object:
+        run = _run(slots)
+        if not run.has_items(place):
+            return stand_in
+        return [outcome for outcome in run.outcomes(place) if isinstance(outcome, wanted)]
 
     def get(slots: Slots) -> object:
         outcome = _run(slots).outcome(place, slots[place])
-        return outcome if isinstance(outcome, wanted) else default
+        return outcome if isinstance(outcome, wanted) else stand_in
 
-    return get
+    return collect if param.collects else get
 
 
 def _run(slots: Slots) -> RunState:

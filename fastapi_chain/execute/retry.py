@@ -29,16 +29,25 @@ class Policy(Protocol):
 
 
 class _Declared:
-    """The policy of `retries`, `backoff`, `retry_on` and `give_up_on`."""
+    """What `retries`, `backoff`, `retry_on` and `give_up_on` say.
+
+    None of it needs the outcome that tenacity keeps, a `Future` made of locks, and none of it has to be awaited.
+    """
 
     def __init__(self, spec: TaskSpec) -> None:
         backoff = spec.backoff
-        self.stop = tenacity.stop_after_attempt(spec.retries + 1)
+        self._stop = tenacity.stop_after_attempt(spec.retries + 1)
         kind = tenacity.wait_random_exponential if backoff.jitter else tenacity.wait_exponential
-        self.wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
-        self.retry = tenacity.retry_if_exception(
-            lambda error: isinstance(error, spec.retry_on) and not isinstance(error, spec.give_up_on)
-        )
+        self._wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
+        self._retry_on = spec.retry_on
+
+    def delay(self, state: tenacity.RetryCallState, error: Exception) -> float | None:
+        """Return the seconds to wait after the attempt in *state*, which raised *error*; None: there is no other."""
+        if self._stop(state):
+            return None
+        if isinstance(error, RetryAfter):
+            return float(error.seconds)
+        return float(self._wait(state)) if isinstance(error, self._retry_on) else None
 
 
 class RetryPolicy:
@@ -46,10 +55,10 @@ class RetryPolicy:
 
     def __init__(self, spec: TaskSpec) -> None:
         """Take the policy that *spec* declares or was given."""
-        own = spec.policy
-        self._policy = cast("Policy", own) if own is not None else cast("Policy", _Declared(spec))
+        self._declared = None if spec.policy is not None else _Declared(spec)
+        self._policy = cast("Policy", spec.policy)
         self._fn = spec.fn
-        self._give_up_on = spec.give_up_on
+        self._give_up_on = (*_NEVER, *spec.give_up_on)
 
     async def delay(self, attempt: int, error: BaseException, seconds: float) -> float | None:
         """Return the seconds to wait before the next attempt; None: there is none.
@@ -64,10 +73,12 @@ class RetryPolicy:
         Raises:
             Exception: Whatever the user's own policy raises.
         """
-        if not isinstance(error, Exception) or isinstance(error, (*_NEVER, *self._give_up_on)):
+        if not isinstance(error, Exception) or isinstance(error, self._give_up_on):
             return None
         state = tenacity.RetryCallState(cast("tenacity.BaseRetrying", self._policy), self._fn, (), {})
         state.attempt_number = attempt
+        if self._declared is not None:
+            return self._declared.delay(state, error)
         state.set_exception((type(error), error, error.__traceback__))
         # tenacity stamps the outcome with its own clock; what counts here is the time since the first attempt.
         state.outcome_timestamp = state.start_time + seconds

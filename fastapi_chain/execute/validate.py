@@ -78,23 +78,32 @@ def check_of(returns: object, task: Source) -> Check:
     """Return what checks the output of *task*; pydantic's part is built when a value first needs it."""
     if returns in _OPEN or isinstance(returns, str):
         return partial(_anything_but_coroutines, task)
-    validate: Callable[[object], object] | None = None
+    return _Checking(returns, task)
 
-    def check(value: object) -> None:
-        nonlocal validate
-        if validate is None:
-            validate = _validator(returns) if _hashable(returns) else _build(returns)
+
+class _Checking:
+    """Checks the output of one task; a plan keeps one for each task, so it is as small as can be."""
+
+    __slots__ = ("_returns", "_task", "_validate")
+
+    def __init__(self, returns: object, task: Source) -> None:
+        self._returns = returns
+        self._task = task
+        self._validate: Callable[[object], object] | None = None
+
+    def __call__(self, value: object) -> None:
+        returns = self._returns
+        if self._validate is None:
+            self._validate = _validator(returns) if _hashable(returns) else _build(returns)
         try:
-            result = validate(value)
+            result = self._validate(value)
         except ValidationError as error:
             complaints = tuple(_complaint(item) for item in error.errors(include_url=False, include_input=False))
             # pydantic's own text would say it again, and keep the value alive.
-            raise _wrong(task, value, returns, complaints) from None
+            raise _wrong(self._task, value, returns, complaints) from None
         if result is not value and not _alike(value, result):
             # A string for a URL, say: pydantic takes it, and makes one of it.
-            raise _wrong(task, value, returns)
-
-    return check
+            raise _wrong(self._task, value, returns)
 
 
 def _anything_but_coroutines(task: Source, value: object) -> None:

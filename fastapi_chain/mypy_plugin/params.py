@@ -7,9 +7,19 @@ from typing import Final, Literal
 
 from mypy.erasetype import erase_typevars
 from mypy.nodes import Argument, CallExpr, Context, Decorator, Expression, FuncDef, RefExpr, StrExpr, Var
-from mypy.types import AnyType, CallableType, Instance, ProperType, Type, TypeOfAny, UnionType, get_proper_type
+from mypy.types import (
+    AnyType,
+    CallableType,
+    Instance,
+    NoneType,
+    ProperType,
+    Type,
+    TypeOfAny,
+    flatten_nested_unions,
+    get_proper_type,
+)
 
-from fastapi_chain.spec import SUCCEEDED_ONLY, OutcomeKind
+from fastapi_chain.spec import ANY_OUTCOME, SUCCEEDED_ONLY, OutcomeKind
 
 from .declared import default_reference, flow_named
 from .flow import Flow, flow_of
@@ -38,10 +48,10 @@ class Tolerance:
     """The type as it is written."""
     accepts: frozenset[OutcomeKind] = SUCCEEDED_ONLY
     """The outcomes."""
-    wrapped: bool = False
-    """Whether it takes the outcome itself."""
+    outcomes: frozenset[OutcomeKind] = frozenset()
+    """Those that it takes as they are, see `ParamSpec`."""
     collects: bool = False
-    """Whether it takes the outcomes of all items of a fan-out."""
+    """Whether it takes the outcomes of the items of a fan-out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +226,24 @@ def _is_bare(typ: Type) -> bool:
 
 
 def tolerance(typ: Type) -> Tolerance:
-    """Read `Outcome[T]`, `Failed`, `list[Outcome[T]]` and the like."""
+    """Read `Outcome[T]`, `Failed`, `Failed | None`, `list[Outcome[T]]` and the like."""
     proper = get_proper_type(typ)
     if isinstance(proper, Instance) and proper.type.fullname == "builtins.list" and proper.args:
         inner = tolerance(proper.args[0])
-        if inner.wrapped:
-            return Tolerance(inner.type, typ, inner.accepts, wrapped=True, collects=True)
-    members = proper.items if isinstance(proper, UnionType) else [proper]
-    kinds, value = set(), None
-    for member in map(get_proper_type, members):
+        if inner.outcomes and inner.outcomes == inner.accepts:
+            return Tolerance(inner.type, typ, ANY_OUTCOME - {"skipped"}, inner.outcomes, collects=True)
+    members = list(map(get_proper_type, flatten_nested_unions([proper])))
+    some = [member for member in members if not isinstance(member, NoneType)]
+    kinds: set[OutcomeKind] = set()
+    value: Type | None = None
+    for member in some:
         kind = _OUTCOMES.get(member.type.fullname) if isinstance(member, Instance) else None
         if kind is None:
             return Tolerance(typ, typ)
         kinds.add(kind)
         value = member.args[0] if isinstance(member, Instance) and member.args else value
-    accepts = frozenset(kinds)
-    return Tolerance(value or AnyType(TypeOfAny.special_form), typ, accepts, wrapped=True)
+    if not kinds:
+        return Tolerance(typ, typ)
+    outcomes = frozenset(kinds)
+    accepts = outcomes if len(some) == len(members) else ANY_OUTCOME
+    return Tolerance(value or AnyType(TypeOfAny.special_form), typ, accepts, outcomes)

@@ -8,7 +8,6 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from mypy.nodes import MypyFile
@@ -24,7 +23,14 @@ _MARKED: Final = re.compile(
 )
 """An assignment of something that may hold a marker: most modules have none, and need not be parsed to know that."""
 
+_WORDS: Final = (b"Annotated", b"From", *map(str.encode, sorted(MARKERS)))
+_BRACKET: Final = re.compile(rb"=[ \t]*\(")
+"""What `_MARKED` needs in any case, and is looked for several times as fast: a warm run asks of every module."""
+
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+
+_SIMPLE: Final = (ast.Assign, ast.AnnAssign, ast.Expr, ast.Import, ast.ImportFrom, ast.Return)
+"""The statements of which there are most have no statements in them."""
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class Source:
                 assigned.setdefault(name, []).append(value)
             if isinstance(statement, FunctionNode):
                 self.functions.setdefault(statement.name, []).append(statement)
+            if isinstance(statement, _SIMPLE):
+                continue
             inside = self.local if isinstance(statement, FunctionNode | ast.ClassDef) else assigned
             for part in _bodies(statement):
                 self._read(part, inside)
@@ -116,13 +124,14 @@ class Sources:
     def interface(self, path: str) -> dict[str, str]:
         """Return what of a module is seen by others but not by mypy; see `Source.marked_names`."""
         text = self._text(path)
-        if not _MARKED.search(text):
+        if not (any(word in text for word in _WORDS) or _BRACKET.search(text)) or not _MARKED.search(text):
             return {}
         source = Source.parse(text.decode("utf-8", "replace"))
         return source.marked_names() if source is not None else {}
 
     def _text(self, path: str) -> bytes:
         try:
-            return Path(self._shadows.get(path, path)).read_bytes()
+            with open(self._shadows.get(path, path), "rb", buffering=0) as file:  # noqa: PTH123 - a warm run opens all
+                return file.read()
         except OSError:
             return _NO_PYTHON

@@ -43,7 +43,7 @@ class UndoCheck:
                 param.filler == "reference" and param.reference is not None and param.reference.id == self.flow.id
             )
             if own is not None and (to_itself or (param.filler == "value" and param.name == own.name)):
-                plain = own.fan or "succeeded" not in param.tolerance.accepts
+                plain = own.fan or "succeeded" not in param.tolerance.outcomes
                 filling.check(param.plain if plain else param, self.returned, own.task)
             elif param.filler != "reference":
                 filling.fill(param)

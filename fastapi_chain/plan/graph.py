@@ -3,7 +3,7 @@
 Only explicit edges count here: `after=`, `From(...)` and `each=`. Nothing recurses: a chain of 100,000 tasks is fine.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -135,6 +135,9 @@ class Collector:
         self._path: dict[TaskSpec, _Open] = {}  # from a target to the task that is being walked
         self._trail: list[_Open] = []  # the same, in order
         self._cycles: set[frozenset[TaskSpec]] = set()
+        # Made when first needed, and not anew for each of thousands of names.
+        self._by_output: dict[Registry, Mapping[str, Sequence[AnyTask]]] = {}
+        self._names: dict[tuple[Registry, ...], tuple[str, ...]] = {}
 
     def collect(self, targets: Sequence[TaskSpec]) -> Graph:
         """Walk up from *targets*, depth first, each task after all it waits for."""
@@ -189,15 +192,27 @@ class Collector:
         places = dict.fromkeys([spec.registry, *self._registries])
         registries = [place for place in places if isinstance(place, Registry)]
         for registry in registries:
-            found = registry.giving(name) if link.option == "each" else []
+            found = self._outputs(registry).get(name, []) if link.option == "each" else []
             found = found or [task for task in [registry.get(name)] if task is not None]
             if found:
                 return found[0].spec if len(found) == 1 else _several(spec, name, found)
         called = called_name(name)
         if called is not None:
             return CalledInsteadOfNamed(task=spec.source, option=link.option, called=called)
-        known = tuple(dict.fromkeys(name for registry in registries for name in registry.tasks))
+        known = self._known(tuple(registries))
         return UnknownTask(task=spec.source, wanted=name, option=link.option, known=known, chain=self._chain)
+
+    def _outputs(self, registry: Registry) -> Mapping[str, Sequence[AnyTask]]:
+        """Return the tasks of *registry* by the name of their output."""
+        if registry not in self._by_output:
+            self._by_output[registry] = registry.by_output()
+        return self._by_output[registry]
+
+    def _known(self, registries: tuple[Registry, ...]) -> tuple[str, ...]:
+        """Return the names of all tasks of *registries*."""
+        if registries not in self._names:
+            self._names[registries] = tuple(dict.fromkeys(name for registry in registries for name in registry.tasks))
+        return self._names[registries]
 
     def _cycle(self, start: TaskSpec) -> None:
         """Report the tasks from *start* to the end of the path: each waits for the next one, the last for *start*."""

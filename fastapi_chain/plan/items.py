@@ -10,17 +10,17 @@ from fastapi_chain._record import record
 from fastapi_chain._text import type_name
 from fastapi_chain.declare.signature import strip_annotated
 from fastapi_chain.errors import PlanError, TypeMismatch, UnknownParameter
-from fastapi_chain.spec import EMPTY, SUCCEEDED_ONLY, Each, ParamSpec, Role, TaskSpec
+from fastapi_chain.spec import EMPTY, NO_OUTCOME, SUCCEEDED_ONLY, Each, ParamSpec, Role, TaskSpec
 
 from .compatible import compatible, item_type
 
 
 def plain(param: ParamSpec) -> ParamSpec:
     """Return *param* as it is where there is no outcome to take: `Outcome[T]` is then a type like any other."""
-    if not param.wrapped:
+    if not param.outcomes:
         return param
     annotation = strip_annotated(param.annotation)[0]
-    return replace(param, type=annotation, accepts=SUCCEEDED_ONLY, wrapped=False, collects=False)
+    return replace(param, type=annotation, accepts=SUCCEEDED_ONLY, outcomes=NO_OUTCOME, collects=False)
 
 
 @record(eq=False)

@@ -1,10 +1,10 @@
 """What comes before each task of a graph, and which of it gives a value of some name."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
-from fastapi_chain.spec import EMPTY, Role, TaskSpec
+from fastapi_chain.spec import EMPTY, ParamSpec, Role, TaskSpec
 
 from .graph import Graph, current, reading_of
 
@@ -34,67 +34,172 @@ class Upstream:
         self.only = {name: known[0] for name, known in self._producers.items() if len(known) == 1}
         """The task that gives a value of that name, where there is but one."""
         self._graph = graph
-        self._above: dict[int, frozenset[int]] = {}
 
     @cached_property
-    def _reached(self) -> set[tuple[int, int]]:
-        """The pairs `(i, p)` in which task *p* gives something that task *i* takes, and stands somewhere above it.
+    def _above(self) -> "Reach":
+        """What comes before those tasks that take something which is not given directly before them.
 
-        Found for all tasks at once, and only if any takes something that is not given directly before it.
+        Found for all tasks at once, and only if there are any.
         """
-        return reached(self.parents, self._asked())
+        return Reach(self._producers, self._asked_above(), self.parents)
 
-    def _asked(self) -> dict[int, set[int]]:
-        """Return, for each task, those that give something it takes but that are not directly before it."""
-        asked: dict[int, set[int]] = {}
-        graph, producers = self._graph, self._producers
+    @cached_property
+    def _below(self) -> "Reach":
+        """What comes after those tasks that must be given something which no task before them gives."""
+        return Reach(self._producers, self._asked_below(), self.children, downwards=True)
+
+    def _takers(self) -> Iterator[tuple[int, ParamSpec, bool]]:
+        """Yield the parameters that bear the name of an output, each with its task, and whether it is the undo's."""
+        graph = self._graph
         for i, spec in enumerate(graph.order):
-            params = graph.readings[i].signature.params
+            for param in graph.readings[i].signature.params:
+                if param.role is _VALUE and param.name in self._producers:
+                    yield i, param, False
             if spec.undo is not None:
-                params += reading_of(current(spec.undo)).signature.params
-            direct = self.direct[i]
-            for param in params:
-                known = producers.get(param.name)
-                if known is None or param.role is not _VALUE or (len(known) == 1 and known[0] in direct):
-                    continue
-                far = [p for p in known if p < i and p not in direct]
-                if far:
-                    asked.setdefault(i, set()).update(far)
+                for param in reading_of(current(spec.undo)).signature.params:
+                    if param.role is _VALUE and param.name in self._producers:
+                        yield i, param, True
+
+    def _asked_above(self) -> dict[int, set[str]]:
+        """Return the names that tasks take, but are not given directly."""
+        asked: dict[int, set[str]] = {}
+        for i, param, undoes in self._takers():
+            known = self._producers[param.name]
+            # An undo takes a near and a far task for equals; in a circle, a task may stand before what it waits for.
+            if known[0] < i and (undoes or not self._near(known, i)):
+                asked.setdefault(i, set()).add(param.name)
         return asked
 
-    def sources(self, name: str, i: int) -> Sequence[int]:
+    def _asked_below(self) -> dict[int, set[str]]:
+        """Return the names that tasks must be given, but that no task gives them."""
+        asked: dict[int, set[str]] = {}
+        for i, param, undoes in self._takers():
+            if not param.has_default and not (self.sources_of_undo if undoes else self.sources)(param.name, i):
+                asked.setdefault(i, set()).add(param.name)
+        return asked
+
+    def sources(self, name: str, i: int) -> "Sources":
         """Return the tasks that give *name* to task *i*: those directly before it, else those further up."""
         known = self._producers.get(name)
         if known is None:
             return ()
-        direct = self.direct[i]
-        if len(known) == 1 and known[0] in direct:
-            return known
-        near = [p for p in known if p in direct]
-        return near or [p for p in known if (i, p) in self._reached]
+        return self._near(known, i) or self._above.of(name, i)
 
-    def sources_of_undo(self, name: str, i: int) -> Sequence[int]:
+    def _near(self, known: Sequence[int], i: int) -> Sequence[int]:
+        """Return those of *known* that are directly before task *i*."""
+        direct = self.direct[i]
+        if len(known) <= len(direct):
+            return [p for p in known if p in direct]
+        name = self._graph.order[known[0]].output
+        return sorted([p for p in direct if self._graph.order[p].output == name])
+
+    def sources_of_undo(self, name: str, i: int) -> "Sources":
         """Return the tasks that give *name* to the undo of task *i*, apart from that task itself."""
-        known = self._producers.get(name, ())
-        return [p for p in known if p in self.direct[i] or (i, p) in self._reached]
+        return self._above.of(name, i) if name in self._producers else ()
 
     def elsewhere(self, name: str, i: int) -> int | None:
-        """Return a task that gives *name* and could come before task *i*, but does not; None if there is none."""
-        return next((p for p in self._producers.get(name, ()) if p != i and i not in self.above(p)), None)
+        """Return a task that gives *name* and could come before task *i*, but does not; None if there is none.
 
-    def above(self, i: int) -> frozenset[int]:
-        """Return all tasks that come before task *i*."""
-        known = self._above.get(i)
-        if known is None:
-            seen: set[int] = set()
-            todo = list(self.parents[i])
-            while todo:
-                p = todo.pop()
-                if p not in seen:
-                    seen.add(p)
-                    todo += self.parents[p]
-            known = self._above[i] = frozenset(seen)
-        return known
+        Ask only where `sources` has found none.
+        """
+        if name not in self._producers:
+            return None
+        order, unsure = self._graph.order, self._graph.unsure
+        return next((p for p in self._below.of(name, i).others if p != i and order[p] not in unsure), None)
+
+
+Sources: TypeAlias = "Sequence[int] | Marked"
+"""Tasks that give a value of some name, in order."""
+
+
+class Marked:
+    """Some of the tasks that give a value of one name. There may be thousands, for each of thousands of tasks."""
+
+    __slots__ = ("_known", "_marks")
+
+    def __init__(self, known: Sequence[int], marks: int) -> None:
+        """Be those of *known* whose bit is in *marks*."""
+        self._known = known
+        self._marks = marks
+
+    def __len__(self) -> int:
+        return self._marks.bit_count()
+
+    def __iter__(self) -> Iterator[int]:
+        left = self._marks
+        while left:
+            low = left & -left
+            yield self._known[low.bit_length() - 1]
+            left ^= low
+
+    @property
+    def others(self) -> "Marked":
+        """Those that give a value of that name and are not marked."""
+        return Marked(self._known, ~self._marks & ((1 << len(self._known)) - 1))
+
+
+class Reach:
+    """Which tasks that give values of certain names lie above, or below, certain tasks.
+
+    One pass over the graph, with a bit for each task that gives such a value: the bits of a task are those of its
+    parents, and are dropped as soon as its last child has them.
+    """
+
+    def __init__(
+        self,
+        producers: Mapping[str, Sequence[int]],
+        asked: Mapping[int, Iterable[str]],
+        edges: Sequence[Sequence[int]],
+        *,
+        downwards: bool = False,
+    ) -> None:
+        """Look for what is *asked*.
+
+        Args:
+            producers: The tasks that give a value, by its name.
+            asked: The names that each task asks about.
+            edges: What comes directly above each task; below it, if *downwards*.
+            downwards: Whether to look below.
+        """
+        self._producers = producers
+        self._first: dict[str, int] = {}
+        bit: dict[int, int] = {}
+        for name in {name for names in asked.values() for name in names}:
+            self._first[name] = len(bit)
+            for p in producers[name]:
+                bit[p] = 1 << len(bit)
+        self._reached = _reached(edges, bit, asked, downwards=downwards) if bit else {}
+
+    def of(self, name: str, i: int) -> Marked:
+        """Return the tasks that give *name* and lie on that side of task *i*; none if it has not asked."""
+        known, first = self._producers[name], self._first.get(name)
+        bits = 0 if first is None else self._reached.get(i, 0) >> first
+        return Marked(known, bits & ((1 << len(known)) - 1))
+
+
+def _reached(
+    edges: Sequence[Sequence[int]], bit: Mapping[int, int], asked: Collection[int], *, downwards: bool
+) -> dict[int, int]:
+    """Return the bits of all tasks that each of *asked* reaches."""
+    heirs = [0] * len(edges)
+    for nexts in edges:
+        for p in nexts:
+            heirs[p] += 1
+    bits = [0] * len(edges)
+    found: dict[int, int] = {}
+    for i in reversed(range(len(edges))) if downwards else range(len(edges)):
+        mine = 0
+        for p in edges[i]:
+            if p != i and (p > i) is downwards:  # not the other way round, in a circle
+                mine |= bits[p] | bit.get(p, 0)
+            heirs[p] -= 1
+            if not heirs[p]:
+                bits[p] = 0
+        if heirs[i]:
+            bits[i] = mine
+        if i in asked:
+            found[i] = mine
+    return found
 
 
 def _numbers(parents: Sequence[TaskSpec | None], index: Mapping[TaskSpec, int]) -> tuple[int, ...]:
@@ -115,29 +220,3 @@ def _children(parents: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
 def _results(returns: object) -> object:
     """Return the type that a fan-out hands on: the list of its results."""
     return returns if returns is EMPTY else list[returns]  # type: ignore[valid-type]  # a type that is known only now
-
-
-def reached(parents: Sequence[Sequence[int]], asked: Mapping[int, Iterable[int]]) -> set[tuple[int, int]]:
-    """Return the pairs `(i, p)` of *asked* in which task *p* is somewhere above task *i*.
-
-    One pass over the graph, with a bit for each task that is asked about: the bits of a task are those of its parents,
-    and are dropped as soon as its last child has them.
-    """
-    pairs: set[tuple[int, int]] = set()
-    if not asked:
-        return pairs
-    wanted = sorted({p for ps in asked.values() for p in ps})
-    bit = {p: 1 << k for k, p in enumerate(wanted)}
-    heirs = [0] * len(parents)
-    for above in parents:
-        for p in above:
-            heirs[p] += 1
-    bits = [0] * len(parents)
-    for i in range(wanted[0], max(asked) + 1):
-        for p in parents[i]:
-            bits[i] |= bits[p] | bit.get(p, 0)
-            heirs[p] -= 1
-            if not heirs[p]:
-                bits[p] = 0
-        pairs.update((i, p) for p in asked.get(i, ()) if bits[i] & bit[p])
-    return pairs

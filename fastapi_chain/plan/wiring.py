@@ -6,21 +6,26 @@ that is directly upstream before one further up) or an input of the chain, the d
 
 from collections.abc import Mapping, Sequence
 from inspect import Parameter
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 from fastapi_chain.declare import Registry
 from fastapi_chain.errors import AmbiguousProducer, ChainError, PlanError, TypeMismatch
 from fastapi_chain.spec import EMPTY, ParamSpec, Role, TaskSpec
+from fastapi_chain.tasks import AnyTask
 
 from .compatible import compatible
 from .conditions import impossible
 from .graph import Graph, current, reading_of
 from .items import FanOutCheck, plain
 from .nodes import Fill, FillKind, InputSpec, Need, Node, UndoNode
-from .upstream import Upstream
+from .upstream import Sources, Upstream
 
 _Via: TypeAlias = Literal["task", "fan-out"]
 """How a task's output travels, see `TypeMismatch`."""
+
+_MOST: Final = 20
+"""How many tasks are named that give one parameter: there may be thousands, for each of thousands of parameters."""
 
 _VALUE: Final = Role.VALUE  # in Python 3.11 it costs 0.2 µs to look up a member of an enum
 
@@ -45,6 +50,7 @@ class Wiring:
         self._registries = registries
         self._inputs: dict[object, InputSpec] = {}
         self._elsewhere: dict[tuple[object, str], TaskSpec | None] = {}
+        self._by_output: dict[Registry, Mapping[str, Sequence[AnyTask]]] = {}
         self._verdicts: dict[tuple[object, object], bool | None] = {}
         self._unsure = self._all_unsure()
 
@@ -53,7 +59,7 @@ class Wiring:
         """The inputs found so far, in the order of their slots."""
         return tuple(self._inputs.values())
 
-    def _all_unsure(self) -> Sequence[bool]:
+    def _all_unsure(self) -> list[bool]:
         """Return for each task whether something about its upstream is wrong: what it lacks may be there then."""
         if not self._graph.unsure:
             return [False] * len(self._order)
@@ -114,6 +120,8 @@ class Wiring:
             return found
         if not self._unsure[i]:
             self.problems.append(found)
+            # What it seems to lack may be the item.
+            self._unsure[i] = True
         return None
 
     # --- one parameter
@@ -150,15 +158,17 @@ class Wiring:
             self.problems.append(PlanError(what=what, rows=(("declared at", spec.source.at),), fixes=fixes))
         return Fill(param, _BY_ROLE[param.role])
 
-    def _by_name(self, i: int, spec: TaskSpec, param: ParamSpec, sources: Sequence[int]) -> Fill | None:
+    def _by_name(self, i: int, spec: TaskSpec, param: ParamSpec, sources: Sources) -> Fill | None:
         """Return where *param* of *spec*, task *i* or its undo, comes from; *sources* are those that give its name."""
         if not sources:
             return None if self._unsure[i] else self._input(i, spec, param)
         if len(sources) == 1:
-            return self._from(spec, param, sources[0])
+            return self._from(spec, param, next(iter(sources)))
         if not self._unsure[i]:
-            producers = tuple(self._order[p].source for p in sources)
-            self.problems.append(AmbiguousProducer(task=spec.source, param=param.name, producers=producers))
+            producers = tuple(self._order[p].source for p in islice(sources, _MOST))
+            more = len(sources) - len(producers)
+            error = AmbiguousProducer(task=spec.source, param=param.name, producers=producers, more=more)
+            self.problems.append(error)
         return None
 
     def _from(self, spec: TaskSpec, param: ParamSpec, producer: int) -> Fill:
@@ -207,9 +217,15 @@ class Wiring:
         key = (spec.registry, name)
         if key not in self._elsewhere:
             registries = [home for home in (spec.registry, *self._registries) if isinstance(home, Registry)]
-            found = (task.spec for registry in registries for task in registry.giving(name))
+            found = (task.spec for registry in registries for task in self._outputs(registry).get(name, ()))
             self._elsewhere[key] = next((other for other in found if other not in self._graph.index), None)
         return self._elsewhere[key]
+
+    def _outputs(self, registry: Registry) -> Mapping[str, Sequence[AnyTask]]:
+        """Return the tasks of *registry* by the name of their output."""
+        if registry not in self._by_output:
+            self._by_output[registry] = registry.by_output()
+        return self._by_output[registry]
 
     # --- undo
 
@@ -235,7 +251,7 @@ class Wiring:
     def _own_output(self, i: int, undo: TaskSpec, param: ParamSpec) -> Fill:
         """Give the undo what its task returned; for a fan-out, what the call for that item returned."""
         spec, gives = self._order[i], self._graph.readings[i].signature.returns
-        if spec.each is not None or "succeeded" not in param.accepts:
+        if spec.each is not None or "succeeded" not in param.outcomes:
             param = plain(param)
         if self._verdict(gives, param.type) is False:
             self._mismatch(spec, gives, undo, param)

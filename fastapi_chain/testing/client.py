@@ -82,7 +82,7 @@ class _Runs:
 
     @property
     def runs(self) -> list[Run]:
-        """All runs that it has started, in order."""
+        """The runs of all its requests, in order; a run that two requests share is there twice."""
         return [run for runs in self.watched.runs for run in runs]
 
     def run_of(self, response: Any) -> Run:  # noqa: ANN401 - a response of httpx or httpx2

@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -42,8 +43,9 @@ class ChainClock(Clock):
     """Time that stands still while tasks work, and jumps to the next back-off or start when they all wait.
 
     Whatever a run waits for by itself (back-offs, `rate=`, `RetryAfter`) then takes no time at all, in the right order,
-    with the right stamps. A deadline passes when those waits go beyond it, or by `advance`. What a task waits for in
-    its own code, `asyncio.sleep` or a time-out of an attempt, stays real.
+    with the right stamps. A deadline passes when those waits go beyond it, or by `advance`. By `advance` the times
+    of `cron=` come, too: a durable engine looks at them every few seconds. What a task waits for in its own code,
+    `asyncio.sleep` or a time-out of an attempt, stays real.
 
     The fixture `chain_clock` puts one in place for a test.
     """
@@ -56,6 +58,7 @@ class ChainClock(Clock):
         self._alarms: list[tuple[float, int, _Alarm]] = []
         self._number = itertools.count()
         self._pumping = False
+        self._watching: Counter[asyncio.AbstractEventLoop] = Counter()
         self.sleeps: list[float] = []
         """Every wait between two attempts, in seconds, in the order in which they began."""
 
@@ -93,13 +96,13 @@ class ChainClock(Clock):
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass: what is due by then happens, in order, and what follows from it begins."""
         # What has just been started begins now, not later.
-        await _quiet(asyncio.get_running_loop())
+        await self._quiet(asyncio.get_running_loop())
         target = self._elapsed + seconds
         while self._alarms and self._alarms[0][0] <= target:
             self._jump(self._alarms[0][0])
-            await _quiet(asyncio.get_running_loop())
+            await self._quiet(asyncio.get_running_loop())
         self._elapsed = target
-        await _quiet(asyncio.get_running_loop())
+        await self._quiet(asyncio.get_running_loop())
 
     def _set(self, seconds: float, callback: Callable[[], object], *, awaited: bool) -> _Alarm:
         loop = asyncio.get_running_loop()
@@ -114,7 +117,7 @@ class ChainClock(Clock):
         """Let time jump to the next thing that is waited for, whenever nothing else can be done."""
         loop = asyncio.get_running_loop()
         while True:
-            await _quiet(loop)
+            await self._quiet(loop)
             due = [when for when, _, alarm in self._alarms if alarm.awaited and alarm.callback is not None]
             if not due:
                 return
@@ -130,6 +133,18 @@ class ChainClock(Clock):
         while self._alarms and self._alarms[0][0] <= self._elapsed:
             heapq.heappop(self._alarms)[2].ring()
 
+    async def _quiet(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Return when *loop* has nothing left to do but to wait, and perhaps others who wait for that as well."""
+        ready = getattr(loop, "_ready", ())
+        turns = 0
+        self._watching[loop] += 1
+        try:
+            while turns < _PATIENCE or len(ready) >= self._watching[loop]:
+                await asyncio.sleep(0)
+                turns += 1
+        finally:
+            self._watching[loop] -= 1
+
     @contextmanager
     def in_place(self) -> Iterator["ChainClock"]:
         """Be the clock of every chain of this process within the block: in every thread, and whatever the context."""
@@ -140,12 +155,3 @@ class ChainClock(Clock):
         finally:
             for name in names:
                 del vars(REAL)[name]
-
-
-async def _quiet(loop: asyncio.AbstractEventLoop) -> None:
-    """Return when *loop* has nothing left to do but to wait."""
-    ready = getattr(loop, "_ready", None)
-    turns = 0
-    while turns < _PATIENCE or ready:
-        await asyncio.sleep(0)
-        turns += 1

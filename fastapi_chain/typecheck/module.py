@@ -126,12 +126,12 @@ class CheckModule:
     def _output(self, producer: Node, consumer: TaskSpec, param: ParamSpec) -> Value:
         """Return the output of a task, as the parameter takes it."""
         written = self._tasks.of(producer.spec)
-        if written is None or (param.wrapped and "succeeded" not in param.accepts):
+        if written is None or (param.outcomes and "succeeded" not in param.outcomes):
             return _UNKNOWN
         value = f"From({written})"
         if param.collects:
             value = f"[Succeeded(_one) for _one in {value}]"
-        elif param.wrapped:
+        elif param.outcomes:
             value = f"Succeeded({value})"
         fan = producer.spec.each is not None and not param.collects
         return _value(value, self._place(consumer, param, producer, "fan-out" if fan else "task"))

@@ -23,14 +23,42 @@ class HasEngine(Protocol):
     def here(self) -> Engine:
         """The engine that holds on this loop."""
 
+    @property
+    def withdrawn(self) -> "Withdrawn":
+        """The runs that came to nothing."""
+
 
 _PAGES: Final = 20
 """How many pages of a store are searched for one answer where most runs are hidden."""
 
 
-def not_found(run: str, engine: str) -> Refusal:
-    """Return the refusal of a run that is not there, or not for this request."""
-    error = RunNotFound(run=run, engine=engine)
+class Withdrawn:
+    """The last runs that were promised and came to nothing: their requests failed when the response was out."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        """Remember the last *limit* ids."""
+        self._limit = limit
+        self._ids: dict[str, None] = {}
+
+    def add(self, run: str) -> None:
+        """Remember the id *run*."""
+        self._ids[run] = None
+        if len(self._ids) > self._limit:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, run: str) -> bool:
+        return run in self._ids
+
+
+def not_found(run: str, engine: str, *, withdrawn: bool = False) -> Refusal:
+    """Return the refusal of a run that is not there, or not for this request.
+
+    Args:
+        run: Its id.
+        engine: The name of the engine that was asked.
+        withdrawn: Whether it has never begun.
+    """
+    error = RunNotFound(run=run, engine=engine, withdrawn=withdrawn)
     evidence = [f"{' '.join(row)}.".capitalize() for row in error.evidence()]
     remedies = [f"Fix: {remedy}" for remedy in error.remedies()]
     return Refusal(404, "run-not-found", " ".join([error.problem(), *evidence, *remedies]))
@@ -57,7 +85,9 @@ class Access:
         """
         engine = self._engine(request)
         found = await engine.find(run)
-        if found is None or not await self._sees(request, found):
+        if found is None:
+            raise not_found(run, engine.name, withdrawn=run in self._runtime.withdrawn)
+        if not await self._sees(request, found):
             raise not_found(run, engine.name)
         return found
 

@@ -1,9 +1,9 @@
 """The chains of an app: where they are, and what is wrong with them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fastapi_chain._fastapi import ApiRoute, api_routes, endpoint_ids, input_kinds
+from fastapi_chain._fastapi import ApiRoute, api_routes, endpoint_ids, input_kinds, known_endpoints
 from fastapi_chain.chains import Chain, all_chains
 from fastapi_chain.endpoint import Endpoint, bare_functions, starts_chain
 from fastapi_chain.engines.base import Engine
@@ -53,14 +53,22 @@ def check_chains(app: Any, engine: Engine) -> None:  # noqa: ANN401 - as above
 
 def _order(app: Any) -> Iterator[DecoratorOrder]:  # noqa: ANN401 - as above
     """Yield the endpoints whose chain stands above the route, which has registered the bare function."""
-    routes = [(route, set(endpoint_ids(route.endpoint))) for route in api_routes(app)]
-    # A function may be an endpoint with and without its chain, if somebody wants that.
-    chained = {layer for _, layers in routes if starts_chain(layers) for layer in layers}
     bare = bare_functions()
-    for route, layers in routes:
-        for layer in layers & bare.keys() - chained:
+    routes = [(route, bare.keys() & set(endpoint_ids(route.endpoint))) for route in api_routes(app)]
+    # A function may be an endpoint with and without its chain, if somebody wants that, here or in another app.
+    chained = _chained(route.endpoint for route, _ in routes)
+    if any(found - chained for _, found in routes):
+        chained |= _chained(known_endpoints())
+    for route, found in routes:
+        for layer in found - chained:
             source, is_async = bare[layer]
             yield DecoratorOrder(endpoint=source, route=route.name, is_async=is_async)
+
+
+def _chained(endpoints: Iterable[object]) -> set[int]:
+    """Return the layers of those endpoints that start a chain."""
+    every = (set(endpoint_ids(endpoint)) for endpoint in endpoints)
+    return {layer for layers in every if starts_chain(layers) for layer in layers}
 
 
 def _place(chain: Chain) -> Source:

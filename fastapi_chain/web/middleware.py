@@ -9,6 +9,8 @@ from fastapi_chain.endpoint.problem import ProblemResponse
 from fastapi_chain.engines.base import Engine
 from fastapi_chain.errors import EngineUnavailable
 
+from .access import Withdrawn
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,6 +29,10 @@ class Host(Site, Protocol):
     @property
     def here(self) -> Engine:
         """Where runs run on this loop: while the app is up, and where its lifespan never begins."""
+
+    @property
+    def withdrawn(self) -> Withdrawn:
+        """The runs that came to nothing."""
 
     @property
     def running(self) -> bool:
@@ -137,7 +143,10 @@ class Middleware:
                 await exchange.recorder.close(failed=failed or any(call.failed for call in calls))
             for call in calls:
                 task = call.finish(failed=failed)
-                if task is not None and not host.running:
+                if task is None:
+                    if call.run is not None and (failed or call.failed):
+                        host.withdrawn.add(call.run.id)
+                elif not host.running:
                     # Nobody would wait for it at shutdown, so the request does.
                     await task
 

@@ -1,10 +1,19 @@
-"""What the router answers, as pydantic models: they are the schema in OpenAPI as well."""
+"""What the router answers, as pydantic models: they are the schema in OpenAPI as well.
 
-from collections.abc import Mapping
+They are built, and their docstrings read, when somebody needs that: most of what the import of this package took.
+"""
+
+import ast
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 
 from fastapi_chain.outcome import AttemptState, RunState, TaskState
 
@@ -12,7 +21,38 @@ from fastapi_chain.outcome import AttemptState, RunState, TaskState
 class Model(BaseModel):
     """What all have in common: their docstrings are their descriptions."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, populate_by_name=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:  # noqa: ANN401 - pydantic's core schemas are open dictionaries
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema)["properties"]
+        for made in cls.__mro__:
+            for name, text in _docstrings().get(made.__name__, {}).items():
+                properties[cls.model_fields[name].alias or name]["description"] = text
+        return schema
+
+
+@cache
+def _docstrings() -> Mapping[str, Mapping[str, str]]:
+    """Return the docstrings of the fields of each class here; none where Python has no source of this file.
+
+    pydantic could read them (`use_attribute_docstrings`), but does so at import, and parses each class by itself.
+    """
+    with suppress(OSError):
+        tree = ast.parse(inspect.getsource(sys.modules[__name__]))
+        return {made.name: dict(_fields(made)) for made in tree.body if isinstance(made, ast.ClassDef)}
+    return {}
+
+
+def _fields(made: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    """Yield the fields of a class, each with its docstring."""
+    for field, after in pairwise(made.body):
+        match field, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
+            case _:
+                pass
 
 
 class ErrorModel(Model):
@@ -94,6 +134,8 @@ class TaskModel(Model):
     """Why it was cancelled: `run_cancelled`, `deadline` or `shutdown`."""
     undone: bool = False
     """Whether its effect has been taken back."""
+    undo_error: ErrorModel | None = None
+    """What went wrong with its undo; of a fan-out, with the first undo of an item that failed."""
     attempts: list[AttemptModel] = []
     """Every attempt, in order."""
     items: "list[TaskModel] | None" = None

@@ -1,6 +1,7 @@
 """Runs, tasks and events as the models of the router: what is shown of them, and to whom links lead."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -137,6 +138,7 @@ class _Part:
         exception = run.ledger.errors[node.index] if traceback and record.state == "failed" else None
         if self._fan is None:
             return self._model(record, exception)
+        record = replace(record, undo_error=self._fan.undo_error)
         listed = most is None or self.size <= most
         items = [self.item(k, traceback=False) for k in range(self.size)] if listed else None
         return self._model(record, exception, items, counted(self._fan.states))
@@ -157,6 +159,7 @@ class _Part:
         item_counts: Mapping[TaskState, int] | None = None,
     ) -> TaskModel:
         error = record.error if record.state in {"failed", "retrying"} else None
+        undo = record.undo_error
         return TaskModel(
             name=record.name,
             state=record.state,
@@ -172,6 +175,7 @@ class _Part:
             skip_reason=record.skip_reason,
             cancel_reason=record.cancel_reason,
             undone=record.undone,
+            undo_error=None if undo is None else self._renderer.error(undo, self._run.id, record.name),
             attempts=list(self._attempts(record)),
             items=items,
             item_counts=item_counts,

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.spec import EMPTY
+
+from .encoding import json_of
 
 Encoder = Callable[[object], Any]
 
@@ -28,7 +30,7 @@ def result_of(run: KnownRun) -> bytes:
             node, value = inner.plan.nodes[i], inner.slots[i]
             encode = _encoder(node.signature.returns)
             result[node.name] = encode(value) if node.over is None else [encode(item) for item in _items(value)]
-    return to_json(result, inf_nan_mode="null")
+    return json_of(result)
 
 
 def _items(value: object) -> list[object]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
 from fastapi.params import Depends as DependsMarker
+from pydantic import BeforeValidator
 from starlette.responses import PlainTextResponse
 
 from fastapi_chain._drawing import picture_of
@@ -17,6 +18,7 @@ from fastapi_chain.outcome import RunState
 from .access import Access
 from .definitions import chain_model, graph_of
 from .directory import Directory
+from .encoding import json_of
 from .feed import Feeds
 from .models import ChainList, ChainModel, Graph, Model, Result, Retry, RunModel, RunPage, TaskModel
 from .render import Renderer
@@ -30,6 +32,8 @@ from .words import RETRY, Words
 FORM: Final = "text/event-stream"
 SINGLE_PAGE: Final = 200
 """How many runs one page may have."""
+USUAL_PAGE: Final = 50
+"""How many it has if nobody says."""
 
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The run as server-sent events", "content": {FORM: {"schema": {"title": "Events"}}}},
@@ -43,9 +47,19 @@ _TEXT: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+def _filled(value: object) -> object:
+    """Return what a parameter of a query says: one that is empty, as from a form, says nothing."""
+    if isinstance(value, list):
+        return [item for item in value if item != ""]
+    return None if value == "" else value
+
+
+_Filled: Final = BeforeValidator(_filled)
+_Limit: Final = BeforeValidator(lambda value: USUAL_PAGE if value == "" else value)
+
+
 def _json(model: Model, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = model.model_dump_json(by_alias=True)
-    return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
+    return Response(json_of(model), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 
 class Routes:
@@ -85,18 +99,20 @@ class Routes:
     async def list_runs(  # noqa: PLR0917 - FastAPI gives each by its name
         self,
         request: Request,
-        state: Annotated[list[RunState] | None, Query(description="Only runs in one of these states")] = None,
+        state: Annotated[list[RunState] | None, Query(description="Only runs in one of these states"), _Filled] = None,
         chain: Annotated[str | None, Query(description="Only runs of this chain")] = None,
         tag: Annotated[
-            list[str] | None, Query(description="Only runs with all of these tags, each as `name:value`")
+            list[str] | None, Query(description="Only runs with all of these tags, each as `name:value`"), _Filled
         ] = None,
         q: Annotated[
             str | None, Query(description="Only runs with this text in their id, chain, route or a tag", max_length=200)
         ] = None,
         since: Annotated[
-            datetime | None, Query(description="Only runs made at this moment or later; UTC if it names no zone")
+            datetime | None,
+            Query(description="Only runs made at this moment or later; UTC if it names no zone"),
+            _Filled,
         ] = None,
-        limit: Annotated[int, Query(ge=1, le=SINGLE_PAGE, description="How many at most")] = 50,
+        limit: Annotated[int, Query(ge=1, le=SINGLE_PAGE, description="How many at most"), _Limit] = USUAL_PAGE,
         cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before", max_length=500)] = None,
     ) -> Response:
         """List runs, the newest first."""
@@ -105,12 +121,12 @@ class Routes:
             raise Refusal(422, "request", "query.tag: a tag is written as name:value")
         wanted = RunFilter(
             states=frozenset(state or ()),
-            chain=chain,
+            chain=chain or None,
             tags={name: value for name, _, value in pairs},
             text=q or None,
             since=since if since is None or since.tzinfo is not None else since.replace(tzinfo=UTC),
         )
-        page = await self._access.search(request, wanted, limit, cursor)
+        page = await self._access.search(request, wanted, limit, cursor or None)
         base = base_of(request, "/runs")
         items = [self._renderer.run(run, base, items=False) for run in page.runs]
         return _json(RunPage(items=items, next_cursor=page.cursor))

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 
 from fastapi_chain.endpoint.problem import MEDIA_TYPE, ProblemResponse, Refusal
 from fastapi_chain.errors import ChainError, EngineUnavailable, NothingToRetry, RunFinished, RunNotFinished
@@ -66,16 +67,42 @@ def refuses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 async def same_site(request: Request) -> None:
     """Refuse what a page of another site has made a browser send.
 
+    A browser says so in `Sec-Fetch-Site`, which no page can set. Where it does not (it is old, or the app is served
+    without TLS), the page's `Origin` must be one of the hosts by which the app was asked for. A program that is no
+    browser sends neither.
+
     Raises:
         Refusal: It has.
     """
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    ours = origin is not None and urlsplit(origin).netloc == request.headers.get("host")
-    if site in {"same-origin", "none"} or ours or (site is None and origin is None):
-        return
-    text = "This request comes from a page of another site."
-    raise Refusal(403, "cross-site", text)
+    if not _is_ours(request.headers):
+        raise Refusal(403, "cross-site", "This request comes from a page of another site.")
+
+
+def _is_ours(headers: Headers) -> bool:
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    return origin is None or _is_host(origin, _hosts(headers))
+
+
+def _hosts(headers: Headers) -> set[str]:
+    """Return the hosts by which the client has asked for the app.
+
+    A proxy may have put its own name for the app into `Host`, and the client's into `X-Forwarded-Host`. A page of
+    another site can set neither: of the latter, a browser asks the app first (CORS).
+    """
+    given = [headers.get("host", ""), *headers.get("x-forwarded-host", "").split(",")]
+    return {host.strip().lower() for host in given} - {""}
+
+
+def _is_host(origin: str, hosts: set[str]) -> bool:
+    try:
+        page = urlsplit(origin.lower())
+        # A host without a port: it is the usual one, or a proxy has left it out. Cookies know no ports, either.
+        return page.netloc in hosts or page.netloc.removesuffix(f":{page.port}") in hosts
+    except ValueError:
+        # Not even an address.
+        return False
 
 
 def base_of(request: Request, tail: str) -> str:

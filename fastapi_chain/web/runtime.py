@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from fastapi_chain._fastapi import ApiRoute, api_routes, wrap_app
 from fastapi_chain._places import Places
 from fastapi_chain._state import Sink
+from fastapi_chain._text import counted
 from fastapi_chain._threads import ThreadPool
 from fastapi_chain.chains import Chain, chains_by_name
 from fastapi_chain.engines.base import Engine
@@ -25,7 +26,7 @@ from fastapi_chain.errors import DeclarationError
 from fastapi_chain.observe.tasklog import TaskLogs
 from fastapi_chain.plan import Plan
 
-from .access import Access, Visible
+from .access import Access, Visible, Withdrawn
 from .checking import chains_of, check_chains, endpoints_of
 from .directory import Directory
 from .feed import Feeds
@@ -35,11 +36,12 @@ from .render import Renderer
 from .router import Routes, make_router
 from .stopping import Stopping
 from .words import Words
-from .workers import siblings
+from .workers import address, siblings
 
 _PAGE: Final = "/runs/{run_id}"
 
 _log: Final = logging.getLogger("fastapi_chain")
+_server_log: Final = logging.getLogger("uvicorn.error")
 
 
 class Runtime:
@@ -72,7 +74,10 @@ class Runtime:
         self.expose_errors = expose_errors
         self.expose_values = expose_values
         self.places: Places = Places()
+        self.withdrawn: Withdrawn = Withdrawn()
         self.directory: Directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
+        self.serving = True
+        """Whether this process serves the app; a command only runs its chains."""
         self.renderer: Renderer = Renderer(expose_errors=expose_errors)
         self.feeds: Feeds = Feeds(Words(self.renderer))
         self.stopping: Stopping = Stopping()
@@ -115,6 +120,15 @@ class Runtime:
         self._logs.begin()
         self._loop = asyncio.get_running_loop()
         set_engine(self._loop, self.engine)
+        self._greet()
+
+    def _greet(self) -> None:
+        """Say where the dashboard is: in our log, or in that of the server, which shows it without being told to."""
+        log = _log if _log.isEnabledFor(logging.INFO) else _server_log
+        for path in (dashboard.path(self.app) for dashboard in self._dashboards):
+            if path is not None and self.serving:
+                where = f"{address()}{getattr(self.app, 'root_path', '')}{path}"
+                log.info("fastapi_chain: %s, dashboard at %s", counted(len(self.chains()), "chain"), where)
 
     def _warn(self) -> None:
         workers = siblings()
@@ -167,6 +181,15 @@ class Runtime:
             ChainError: A dashboard is included without dependencies.
         """
         check_chains(self.app, self.engine)
+        if self.serving:
+            self.check_pages()
+
+    def check_pages(self) -> None:
+        """Check that somebody protects the dashboard.
+
+        Raises:
+            ChainError: It is included without dependencies.
+        """
         for dashboard in self._dashboards:
             dashboard.check(self.app)
 

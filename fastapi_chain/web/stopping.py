@@ -22,6 +22,7 @@ class Stopping:
         """Begin with a server that runs."""
         self.begun = False
         """Whether it is about to stop."""
+        self._heard: set[int] = set()
         self._listeners: set[Callable[[], None]] = set()
         self._urgent: Callable[[], None] = _nothing
         self._chained: dict[signal.Signals, tuple[Any, Any]] = {}
@@ -34,6 +35,7 @@ class Stopping:
             urgent: Called on the second signal.
         """
         self.begun = False
+        self._heard.clear()
         self._urgent = urgent
         self._loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
@@ -52,7 +54,7 @@ class Stopping:
             loop = self._loop
             if loop is not None:
                 with suppress(RuntimeError):  # the loop is closed
-                    loop.call_soon_threadsafe(self.stop)
+                    loop.call_soon_threadsafe(self.stop, number)
             server(number, frame)
 
         return hear
@@ -65,10 +67,15 @@ class Stopping:
         self._chained.clear()
         self._loop = None
 
-    def stop(self) -> None:
-        """The server has been told to stop; the second time, to stop at once."""
+    def stop(self, number: int | None = None) -> None:
+        """The server has been told to stop, by signal *number* if any; the second time, to stop at once."""
+        # Ctrl-C reaches a worker twice: from the terminal, and as the SIGTERM of its parent, which has heard it, too.
+        passed_on = number == signal.SIGTERM and number not in self._heard
+        if number is not None:
+            self._heard.add(number)
         if self.begun:
-            self._urgent()
+            if not passed_on:
+                self._urgent()
             return
         self.begun = True
         for listener in tuple(self._listeners):

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from fastapi_chain.engines.base import KnownRun
 
+from .encoding import json_of
 from .feed import Feeds
 from .models import RunModel
 from .routes import RETRY_AFTER
@@ -44,7 +45,7 @@ class Reader:
         model = show()
         if seconds and not model.done:
             model = await self._wait(run, show, model, known, seconds)
-        body = model.model_dump_json(by_alias=True).encode()
+        body = json_of(model)
         tag = _tag(body)
         headers = {"ETag": tag, "Cache-Control": "no-cache", "Vary": "Prefer"}
         if found:
@@ -79,7 +80,7 @@ def _waits(model: RunModel, known: str | None) -> bool:
     """Whether there is nothing to tell yet."""
     if model.done:
         return False
-    return known is None or _matches(known, _tag(model.model_dump_json(by_alias=True).encode()))
+    return known is None or _matches(known, _tag(json_of(model)))
 
 
 def _tag(body: bytes) -> str:

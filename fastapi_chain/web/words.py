@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from pydantic_core import to_json
-
 from fastapi_chain.engines.base import KnownRun
 from fastapi_chain.events import (
     Event,
@@ -22,6 +20,7 @@ from fastapi_chain.events import (
     TaskUndone,
 )
 
+from .encoding import json_of
 from .render import Renderer, counted
 
 RETRY: Final = b"retry: 1000\n\n"
@@ -47,20 +46,20 @@ class Words:
         """Return the whole of *run*, which stands at event number *seq*."""
         model = self._renderer.run(run, base)
         # The end is an event of its own: whoever has only the snapshot has not heard it yet.
-        return chunk("run.snapshot", seq - 1 if model.done else seq, model.model_dump_json(by_alias=True).encode())
+        return chunk("run.snapshot", seq - 1 if model.done else seq, json_of(model))
 
     def finished(self, run: KnownRun) -> bytes:
         """Return the end of *run*, which has finished."""
-        return chunk("run.finished", run.seq, to_json(self._end(run, run.state, run.reason)))
+        return chunk("run.finished", run.seq, json_of(self._end(run, run.state, run.reason)))
 
     def event(self, event: Event, run: KnownRun) -> bytes:
         """Return what is sent for *event*; nothing for the start of a run, which its tasks show."""
         if isinstance(event, RunFinished):
-            return chunk("run.finished", event.seq, to_json(self._end(run, event.state, event.reason)))
+            return chunk("run.finished", event.seq, json_of(self._end(run, event.state, event.reason)))
         if not isinstance(event, TaskEvent):
             return b""
         name = event.kind if isinstance(event, TaskProgressed | TaskLogged) else "task.changed"
-        return chunk(name, event.seq, to_json({"task": event.task, **self._about(event), "at": event.at}))
+        return chunk(name, event.seq, json_of({"task": event.task, **self._about(event), "at": event.at}))
 
     def _end(self, run: KnownRun, state: str, reason: str | None) -> Mapping[str, Any]:
         inner = run.inner

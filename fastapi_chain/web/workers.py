@@ -1,4 +1,4 @@
-"""Whether this process is one of several that serve the same app."""
+"""What uvicorn has told this process: whether it is one of several that serve the same app, and where."""
 
 import multiprocessing
 from typing import Any
@@ -6,8 +6,22 @@ from typing import Any
 
 def siblings() -> int:
     """Return how many workers uvicorn runs, where this process is one of them; else 1."""
-    # The process object of a spawned child keeps what it is to call; `--reload` spawns one, too, but only one.
-    process: Any = multiprocessing.current_process()
-    config = getattr(process, "_kwargs", {}).get("config")
+    # `--reload` spawns a child, too, but only one.
+    config = _config()
     workers = getattr(config, "workers", None)
     return workers if isinstance(workers, int) and not getattr(config, "should_reload", False) else 1
+
+
+def address() -> str:
+    """Return `http://127.0.0.1:8000` where uvicorn has spawned this process for it, as `fastapi dev` does; else ""."""
+    config = _config()
+    host, port = getattr(config, "host", None), getattr(config, "port", None)
+    if not host or not port or getattr(config, "uds", None) or getattr(config, "fd", None) is not None:
+        return ""
+    return f"{'https' if getattr(config, 'ssl_certfile', None) else 'http'}://{host}:{port}"
+
+
+def _config() -> Any:  # noqa: ANN401 - uvicorn's own
+    """Return uvicorn's settings where it has spawned this process; the process object keeps what it is to call."""
+    process: Any = multiprocessing.current_process()
+    return getattr(process, "_kwargs", {}).get("config")

@@ -161,6 +161,12 @@ def serving(app: Any, **options: Any) -> Iterator[tuple[str, uvicorn.Server, asy
 
 
 @pytest.fixture
+def serve() -> Callable[..., Any]:
+    """Return what serves an app of the test's own."""
+    return serving
+
+
+@pytest.fixture
 def shop() -> Iterator[Shop]:
     """Return a shop that is open."""
     made = Shop()

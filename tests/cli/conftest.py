@@ -14,6 +14,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from fastapi_chain.chains import all_chains
 from fastapi_chain.cli.commands import run
@@ -119,6 +120,12 @@ class Cli:
         return subprocess.Popen(
             command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
+
+
+def schema_holds(schema: type[BaseModel], document: object) -> bool:
+    """Whether a document has exactly the keys of *schema*, at every depth, and values of its types."""
+    read = schema.model_validate(document)
+    return read.model_dump(mode="json", by_alias=True) == document
 
 
 @contextmanager

@@ -173,6 +173,35 @@ def test_only_warnings(cli: Cli) -> None:
     assert (result.code, result.lines[-1]) == (0, "1 warning in 1 chain, 1 task")
 
 
+def test_a_dashboard_that_nobody_protects(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outside development such an app does not start: that is a warning with its cures. `run` serves no pages, and runs."""
+    monkeypatch.delenv("FASTAPI_ENV", raising=False)
+    cli.write(
+        "main.py",
+        """
+        from fastapi import FastAPI
+        from fastapi_chain import chain, install, task
+
+        app = FastAPI()
+        app.include_router(install(app).dashboard(), prefix="/ui")
+
+        @task
+        async def greet() -> str:
+            return "hello"
+
+        hello = chain(greet, name="hello")
+        """,
+    )
+    result = cli("check")
+    assert (result.code, result.lines[-1]) == (0, "1 warning in 1 chain, 1 task")
+    assert (
+        "warning[chain-error]: The dashboard is included without dependencies, "
+        "so everybody could see and retry every run.\n       included at   /ui/\n"
+    ) in result.out
+    assert cli("check", "--json", FASTAPI_ENV="development").json["problems"] == []
+    assert cli("run", "hello", "--json").json["outputs"] == {"greet": "hello"}
+
+
 def test_a_mistake_in_a_declaration(cli: Cli) -> None:
     """What raises while the app is imported, because it is declared wrongly, is a problem like any other."""
     cli.write(

@@ -20,7 +20,8 @@ import pytest
 from fastapi_chain.cli.http import _lines
 from fastapi_chain.cli.runs import moment
 from fastapi_chain.cli.stopping import Stop
-from tests.cli.conftest import Cli
+from fastapi_chain.web.models import RunModel, RunPage
+from tests.cli.conftest import Cli, schema_holds
 
 APP = """
 import asyncio
@@ -105,8 +106,9 @@ if __name__ == "__main__":
 class Server:
     """An app that runs in a process of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path) -> None:
         self.url = url
+        self.folder = folder
 
     def post(self, path: str) -> str:
         """Send a request; return the run that it has started."""
@@ -130,7 +132,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "main.py").write_text(APP)
     process = subprocess.Popen([sys.executable, "main.py"], cwd=folder, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}")
+    yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}", folder)
     process.terminate()
     process.wait(20)
     process.stdout.close()
@@ -153,7 +155,8 @@ def test_a_list_of_runs(cli: Cli, server: Server) -> None:
     (second,) = [row for row in rows if len(row) > 1 and row[1] == good[:12]]
     assert [second[0], second[3]] == ["✓ succeeded", "✓✓"]
     assert result.lines[-1].endswith("fastapi-chain show RUN for the details")
-    assert cli.process("runs", "--url", f"{server.url}/chains/").code == 0
+    listed = cli.process("runs", "--json", "--header", "token: right", "--url", f"{server.url}/chains/")
+    assert (listed.code, listed.err, schema_holds(RunPage, listed.json)) == (0, "", True)
 
 
 def test_filters(cli: Cli, server: Server) -> None:
@@ -193,23 +196,25 @@ def test_a_run(cli: Cli, server: Server) -> None:
     assert result.lines[4:] == [
         "",
         "charge failed after 2 attempts",
+        f'  {server.folder}/main.py:26   raise PermissionError("declined")',
         "  PermissionError: declined",
         "  skipped because of it: receipt",
         "",
-        f"fastapi-chain retry {run[:12]} runs again what failed",
+        f"fastapi-chain retry {run[:12]} runs again what failed · --traceback shows all frames",
     ]
     document = cli.process("show", run, "--json", "--url", server.url).json
-    assert {"id", "chain", "state", "done", "tasks", "counts", "tags", "links"} <= set(document)
+    assert schema_holds(RunModel, document)
     assert (document["id"], document["state"], document["done"]) == (run, "failed", True)
 
 
 def test_a_traceback(cli: Cli, server: Server) -> None:
-    """`--traceback` shows where a task of an app elsewhere failed, as far as that app shows its errors."""
+    """`--traceback` shows all frames of a task that failed elsewhere, as far as that app shows its errors."""
     run = server.run("bad")
     shown = cli("show", run, "--url", f"{server.url}/chains")
     whole = cli("show", run, "--url", f"{server.url}/chains", "--traceback")
-    line = '      raise PermissionError("declined")'
-    assert (line in shown.lines, line in whole.lines) == (False, True)
+    frame = '      raise PermissionError("declined")'
+    assert (frame in shown.lines, frame in whole.lines) == (False, True)
+    assert ("/execute/" in shown.out, "--traceback" in whole.out) == (False, False)
 
 
 def test_a_run_that_is_watched(cli: Cli, server: Server) -> None:
@@ -240,7 +245,9 @@ def test_retry_and_cancel(cli: Cli, server: Server) -> None:
     assert cli("show", slow, "--watch", "--url", server.url).code == 1
     again = cli("retry", slow, "--json", "--url", server.url)
     assert (again.code, again.json["id"]) == (0, slow)
-    assert cli.process("cancel", slow, "--json", "--url", server.url).json["id"] == slow
+    cancelled = cli.process("cancel", slow, "--json", "--url", server.url)
+    assert (cancelled.code, cancelled.err, schema_holds(RunModel, cancelled.json)) == (0, "", True)
+    assert (cancelled.json["id"], schema_holds(RunModel, again.json)) == (slow, True)
 
 
 def read_terminal(cli: Cli, *arguments: str, until: str = "", then: Any = None, **env: str) -> str:

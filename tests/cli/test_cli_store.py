@@ -10,7 +10,8 @@ from fastapi_chain.cli.store import StoredRuns
 from fastapi_chain.engines.here import set_engine
 from fastapi_chain.engines.history import History
 from fastapi_chain.engines.memory import MemoryEngine
-from tests.cli.conftest import Cli
+from fastapi_chain.web.models import RunModel, RunPage
+from tests.cli.conftest import Cli, schema_holds
 
 APP = """
 import asyncio
@@ -51,11 +52,13 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(180)
 def test_a_database(cli: Cli) -> None:
     """Runs wait until a worker comes; they are listed, shown, cancelled and retried without any server."""
     cli.write("main.py", APP)
     good, bad, unwanted = cli.python("main.py").split()
     listed = cli.process("runs", "--json", "--tag", "order:pen").json
+    assert schema_holds(RunPage, listed)
     assert [(item["id"], item["state"]) for item in listed["items"]] == [(good, "queued")]
     assert cli.process("cancel", unwanted[:12]).out == f"checkout {unwanted[:12]} is cancelled\n"
     worker = cli.start("worker")
@@ -64,12 +67,14 @@ def test_a_database(cli: Cli) -> None:
     assert cli.process("show", good, "--watch").code == 0
     failed = cli.process("show", bad[:12], "--watch")
     assert failed.code == 1
+    assert '  main.py:14   raise PermissionError("declined")' in failed.lines
     assert "  PermissionError: declined" in failed.lines
     whole = cli.process("show", bad, "--traceback")
     assert '      raise PermissionError("declined")' in whole.lines
     cli.write("mended", "")
     assert cli.process("retry", bad).out == f"checkout {bad[:12]} runs again, from failed\n"
-    assert cli.process("show", bad, "--watch", "--json").json["state"] == "succeeded"
+    mended = cli.process("show", bad, "--watch", "--json")
+    assert (mended.code, mended.json["state"], schema_holds(RunModel, mended.json)) == (0, "succeeded", True)
     again = cli.process("cancel", bad)
     assert (again.code, again.out) == (1, "")
     assert again.err.startswith(f"fastapi-chain: error: Run '{bad}' has already succeeded")

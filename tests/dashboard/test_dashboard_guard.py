@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import logging
 import re
 import sys
 from importlib.resources import files
@@ -64,6 +65,38 @@ def test_unprotected_pages_are_not_served_either(monkeypatch: pytest.MonkeyPatch
             path = re.sub(r"{\w+(:path)?}", "x", route.path)
             answer = client.request(route.methods[0], path)
             assert (answer.status_code, answer.json()) == (403, {"detail": REFUSAL})
+
+
+def test_who_starts_the_app_up_but_serves_nothing_needs_no_protection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that only runs the chains of an app is not held up by its pages, and says nothing of them."""
+    monkeypatch.delenv("FASTAPI_ENV", raising=False)
+    app, runtime = app_with()
+    runtime.serving = False
+    with TestClient(app):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("level", "logger"),
+    [
+        # Nobody has set up logging: the server's log shows it.
+        (logging.WARNING, "uvicorn.error"),
+        # Somebody has: it is in our log, like all that we say.
+        (logging.INFO, "fastapi_chain"),
+    ],
+)
+def test_the_log_says_where_the_dashboard_is(caplog: pytest.LogCaptureFixture, level: int, logger: str) -> None:
+    """At start-up one line says how many chains there are, and where to look at their runs."""
+    caplog.set_level(level, "fastapi_chain")
+    caplog.set_level(logging.INFO, "uvicorn.error")
+    app = FastAPI()
+    app.root_path = "/v1"
+    runtime = install(app)
+    runtime.dashboard(allow_anonymous=True)  # included nowhere
+    app.include_router(runtime.dashboard(allow_anonymous=True), prefix=UI)
+    with TestClient(app):
+        said = [(record.name, record.getMessage()) for record in caplog.records]
+    assert said == [(logger, "fastapi_chain: 0 chains, dashboard at /v1/chains/ui/")]
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,37 @@ def test_other_failures_and_undone_tasks_are_consequences() -> None:
     assert said(subject)["charge"].endswith(" · undone")
 
 
+def test_an_undo_that_failed_is_told() -> None:
+    """In the headline, where the task stands, and in its panel; a fan-out tells it for its items."""
+    tasks = Registry("shop")
+
+    def refund() -> None:
+        raise ConnectionError("no refund")
+
+    @tasks.task(undo=refund)
+    async def charge() -> list[int]:
+        return [1, 2]
+
+    @tasks.task(each=charge, undo=refund)
+    async def ship(n: int) -> int:
+        return n
+
+    @tasks.task(after=[ship])
+    async def fails() -> None:
+        raise ValueError("1")
+
+    subject = finished(chain(fails))
+    line = headline(subject)
+    assert line is not None
+    assert line.consequence == "3 undos failed"
+    assert said(subject)["charge"].endswith(" · undo failed")
+    assert said(subject)["ship"].endswith(" · undo failed")
+    for part in (Part(subject.plan.index["charge"]), Part(subject.plan.index["ship"], 1)):
+        shown = panel(subject, part, Query(), lambda *_, **__: "", values=False)
+        assert shown.undo_error == "ConnectionError: no refund"
+        assert shown.about.endswith(" · undo failed")
+
+
 def test_tasks_that_did_not_run() -> None:
     """Each says why, in its place on the time axis."""
     tasks = Registry("shop")

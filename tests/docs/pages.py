@@ -49,6 +49,12 @@ class Block:
         return [match[1] for match in _SNIPPET.finditer(self.text)]
 
     @property
+    def whole(self) -> str | None:
+        """The file that it includes as a whole; None if it does not."""
+        found = _SNIPPET.search(self.text)
+        return found[1] if found and not found[2] else None
+
+    @property
     def is_included(self) -> bool:
         """Whether it consists of nothing else."""
         return not _SNIPPET.sub("", self.text).strip()

@@ -1,6 +1,6 @@
 """Every block of code in every page: it is a file that is run, or it is run here."""
 
-import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs.pages import ALL_BLOCKS, ALL_COMMANDS, EXAMPLES, ROOT, SKILL, Block, Command, blocks
+from tests.docs.pages import ALL_BLOCKS, ALL_COMMANDS, EXAMPLES, ROOT, SKILL, Block, Command, blocks, title
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-WRITTEN_OUT = {ROOT / "README.md": 1, SKILL: None}
+WRITTEN_OUT = {ROOT / "README.md": 2, SKILL: None}
 """The pages that cannot include files: the first holds that many blocks of Python, the other any number."""
 
 PYTHON = [block for block in ALL_BLOCKS if block.language == "python"]
@@ -21,18 +21,15 @@ PYTHON = [block for block in ALL_BLOCKS if block.language == "python"]
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if block.page not in WRITTEN_OUT], ids=str)
 def test_python_is_included_from_a_file(block: Block) -> None:
-    """Code in a page is a file in docs/examples, or a part of one; only what is written for others is just parsed."""
-    if block.title.startswith("before, "):
-        ast.parse(block.text)
-        return
+    """Code in a page is a file in docs/examples, or a part of one."""
     assert block.is_included, f"{block}: put it into docs/examples and include it"
     assert all((EXAMPLES / snippet).exists() for snippet in block.snippets)
 
 
-def test_readme_shows_one_file() -> None:
-    """README's code is docs/examples/first_chain.py, word for word."""
-    (block,) = [block for block in PYTHON if block.page == ROOT / "README.md"]
-    assert block.text == (EXAMPLES / "first_chain.py").read_text()
+def test_readme_shows_two_files() -> None:
+    """README's code is that of docs/examples, word for word."""
+    shown = [block.text for block in PYTHON if block.page == ROOT / "README.md"]
+    assert shown == [(EXAMPLES / name).read_text() for name in ("first_chain.py", "main.py")]
 
 
 def test_the_skill_runs(tmp_path: Path) -> None:
@@ -55,8 +52,23 @@ def test_every_example_is_shown_or_run() -> None:
     folders = {str(Path(name).parent) for name in shown}
     files = {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")}
     forgotten = {name for name in files - shown if not name.endswith("__init__.py")}
-    alone: set[str] = set()
+    alone = {"main.py"}  # README shows it, and cannot include it
     assert {name for name in forgotten - alone if str(Path(name).parent) not in folders} == set()
+
+
+def test_every_example_is_shown_as_a_whole() -> None:
+    """Whoever has the site alone can copy each file: it is on a page as a whole, however many parts of it there are."""
+    parts = {snippet for block in ALL_BLOCKS for snippet in block.snippets}
+    wholes = {block.whole for block in ALL_BLOCKS if block.whole}
+    others = {name for name in parts if name.startswith("before/")}
+    assert parts - wholes - others == set()
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=title)
+def test_links_between_files(page: Path) -> None:
+    """What README and CONTRIBUTING link to is in the repository; the links of the site are looked at as it is built."""
+    links = re.findall(r'\]\(([^)#:]+)\)|(?:src|srcset)="([^"]+)"', page.read_text())
+    assert [link for pair in links for link in pair if link and not (ROOT / link).exists()] == []
 
 
 @pytest.mark.parametrize("block", [block for block in ALL_BLOCKS if block.language in {"toml", "yaml"}], ids=str)

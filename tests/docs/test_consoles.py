@@ -12,35 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from fastapi_chain.testing import chain_client
 from tests.docs.pages import ALL_COMMANDS, DOCS, EXAMPLES, ID, PAGES, Command, blocks, commands, fits, load, title
 
 KNOWN = {"cd", "curl", "fastapi", "fastapi-chain", "git", "granian", "gunicorn", "hypercorn", "kill", "make", "pip"}
-KNOWN |= {"cat", "psql", "pytest", "python", "sqlite3", "uvicorn"}
+KNOWN |= {"cat", "echo", "psql", "pytest", "python", "sqlite3", "uvicorn"}
 
-ELSEWHERE = {DOCS / "guide" / name for name in ("deploy.md", "several-machines.md")}
+ELSEWHERE = {DOCS / name for name in ("guide/deploy.md", "guide/several-machines.md", "reference/http.md")}
 """The pages whose processes test_processes.py starts."""
 
 CLI = Path(sys.executable).with_name("fastapi-chain")
 
 
 def app_of(page: Path) -> str | None:
-    """Return the example whose app the page talks to: the first that it includes."""
+    """Return the example whose app the page talks to: the first that it includes, but what was there before."""
     if page.name == "README.md":
         return "first_chain"
-    return next((name.removesuffix(".py") for block in blocks(page) for name in block.snippets), None)
+    names = (name.removesuffix(".py") for block in blocks(page) for name in block.snippets)
+    return next((name for name in names if not name.startswith("before/")), None)
 
 
-def requests(page: Path) -> list[Command]:
-    """Return what a page sends with curl."""
-    found = [command for block in blocks(page) if block.language == "console" for command in commands(block)]
-    return [command for command in found if command.words[0] == "curl"]
+def requests(page: Path) -> dict[str, list[Command]]:
+    """Return what a page sends with curl, by the app it is sent to: a program that is shown as a whole is the next one."""
+    app, found = app_of(page), {}
+    for block in blocks(page):
+        if block.language == "python" and block.is_included and block.whole:
+            app = block.whole.removesuffix(".py")
+        elif block.language == "console" and app is not None:
+            found.setdefault(app, []).extend(one for one in commands(block) if one.words[0] in {"curl", "echo"})
+    return {app: sent for app, sent in found.items() if sent}
 
 
 def send(client: Any, words: list[str]) -> Any:
     """Send what curl would be told to send."""
-    method, headers, body, url = "GET", {}, None, ""
+    method, headers, body, url, files = "GET", {}, None, "", {}
     options = iter(words[1:])
     for word in options:
         if word == "-X":
@@ -52,10 +59,13 @@ def send(client: Any, words: list[str]) -> Any:
             body = next(options)
         elif word == "-u":
             headers["authorization"] = f"Basic {b64encode(next(options).encode()).decode()}"
+        elif word == "-F":
+            field, _, name = next(options).partition("=@")
+            files[field] = (name, Path(name).read_bytes())
         elif word not in {"-i", "-N", "-s"}:
             url = word
     path = re.sub(r"^(https?://)?[\w.-]+(:\d+)?(?=/)", "", url)
-    return client.request(method, path, headers=headers, content=body)
+    return client.request(method, path, headers=headers, content=body, files=files or None)
 
 
 def answered(client: Any, words: list[str]) -> Any:
@@ -87,10 +97,18 @@ def _no_log_of_dbos() -> Iterator[None]:
 def test_curl(page: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request is answered as the page shows, and its chain prints what the page shows and nothing else."""
     monkeypatch.chdir(tmp_path)
-    example = load(str(app_of(page)))
-    with chain_client(example.app) as client:
+    for app, sent in requests(page).items():
+        check(load(app).app, sent, capsys)
+
+
+def check(app: FastAPI, sent: list[Command], capsys: pytest.CaptureFixture[str]) -> None:
+    """Send what a page sends to one app, and compare."""
+    with chain_client(app) as client:
         run = ID
-        for command in requests(page):
+        for command in sent:
+            if command.words[0] == "echo":
+                Path(command.words[-1]).write_text(" ".join(command.words[1:-2]))
+                continue
             response = answered(client, [word.replace(ID, run) for word in command.words])
             run = response.headers.get("x-chain-run") or started(response) or run
             printed = capsys.readouterr().out.splitlines()

@@ -1,6 +1,5 @@
 """The examples of flow control, driven as a client would drive them."""
 
-import asyncio
 import importlib.util
 import sys
 from pathlib import Path
@@ -9,8 +8,7 @@ from types import ModuleType
 import pytest
 from fastapi.testclient import TestClient
 
-from fastapi_chain import install
-from fastapi_chain.events import RunFinished
+from fastapi_chain.testing import chain_client
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -41,28 +39,22 @@ def test_first_chain_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
 def test_checkout_writes_a_receipt() -> None:
     """An order that can be served is charged, reserved and receipted; the same order again is the same run."""
     example = load("checkout")
-    with TestClient(example.app) as client:
-        first = client.post("/orders", json={"id": 1, "item": "book", "cents": 1990}).json()
-        assert first["run"]
+    order = {"id": 1, "item": "book", "cents": 1990}
+    with chain_client(example.app) as client:
+        run, again = (client.run_of(client.post("/orders", json=order)) for _ in range(2))
+    assert (run.state, run[example.receipt]) == ("succeeded", "order 1: 19.90 EUR, from the shelf of books")
+    assert run.id == again.id
     assert example.bank.taken == {1: 1990}
     assert example.stock.items["book"] == 2
-
-
-def finished(example: ModuleType) -> list[RunFinished]:
-    """Install a runtime in the app of *example*; the list fills with the ends of its runs."""
-    ends: list[RunFinished] = []
-    install(example.app, sinks=[lambda event: ends.append(event) if isinstance(event, RunFinished) else None])
-    return ends
 
 
 def test_checkout_gives_the_money_back() -> None:
     """If the goods are not there, the charge is undone and the run has failed."""
     example = load("checkout")
-    ends = finished(example)
-    with TestClient(example.app) as client:
-        client.post("/orders", json={"id": 2, "item": "pen", "cents": 120})
+    with chain_client(example.app) as client:
+        run = client.run_of(client.post("/orders", json={"id": 2, "item": "pen", "cents": 120}))
     assert example.bank.taken == {}
-    assert [end.state for end in ends] == ["failed"]
+    assert (run.state, run.tasks["charge"].undone) == ("failed", True)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +67,29 @@ def test_checkout_gives_the_money_back() -> None:
 def test_ingestion_stores_every_chunk(name: str, announced: str) -> None:
     """Each chunk becomes a vector, in order; a missing thumbnail makes nothing fail."""
     example = load("ingestion")
-    ends = finished(example)
-    with TestClient(example.app) as client:
-        client.post("/documents", files={"file": (name, b"one two three four five six seven")})
+    with chain_client(example.app) as client:
+        run = client.run_of(client.post("/documents", files={"file": (name, b"one two three four five six seven")}))
     assert [vector.chunk for vector in example.store[name]] == [0, 1, 2]
-    assert [end.state for end in ends] == ["succeeded"]
-    said = asyncio.run(example.chain(example.announce).run(document=example.Document(name=name, text="a b c d e f g")))
-    assert said[example.announce] == announced
+    assert (run.state, run[example.announce]) == ("succeeded", announced)
 
 
-def test_webhooks_collect_failures_and_raise_the_alarm() -> None:
+def test_webhooks_collect_failures_and_raise_the_alarm(capsys: pytest.CaptureFixture[str]) -> None:
     """What could be delivered is, what could not is in the report and raises one alarm; a repeated delivery is one run."""
     example = load("webhooks")
-    ends = finished(example)
-    with TestClient(example.app) as client:
-        first = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
-        again = client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})
-        assert first.headers["X-Chain-Run"] == again.headers["X-Chain-Run"]
-    assert example.alarms == ["could not reach https://down.example"]
-    assert [end.state for end in ends] == ["failed"]
+    with chain_client(example.app) as client:
+        run, again = (
+            client.run_of(client.post("/events", json={"kind": "push"}, headers={"X-Delivery": "d1"})) for _ in range(2)
+        )
+    assert run.id == again.id
+    assert run[example.summary].delivered == ["https://a.example", "https://b.example"]
+    assert capsys.readouterr().out == "alarm: could not reach https://down.example\n"
+    assert run.state == "failed"
+
+
+def test_imports_collect_what_failed() -> None:
+    """Rows that fail or have nothing to store are in the report, and the run succeeds."""
+    example = load("imports")
+    with chain_client(example.app) as client:
+        run = client.run_of(client.post("/imports", json=["ann@example.com", "", "bob", "eve@example.com"]))
+    assert (run.state, run[example.store]) == ("succeeded", ["ann@example.com", "eve@example.com"])
+    assert run[example.report] == example.Report(stored=2, left_out=[2], failed={3: "'bob' is no address"})

@@ -11,8 +11,8 @@ import pytest
 from fastapi import FastAPI
 
 import fastapi_chain
-from fastapi_chain import Registry, Runtime, chain, install
-from tests.docs.pages import DOCS
+from fastapi_chain import ChainError, Registry, Runtime, chain, install
+from tests.docs.pages import DOCS, SKILL
 
 PACKAGE = Path(fastapi_chain.__file__).parent
 SOURCE = "\n".join(path.read_text() for path in sorted(PACKAGE.rglob("*.py")))
@@ -125,3 +125,16 @@ def test_server_sent_events() -> None:
     sent = set(re.findall(r'chunk\("([a-z]+\.[a-z]+)"', SOURCE)) | {"task.changed", "task.progress", "task.log"}
     assert {names(row[0])[0] for row in table("http.md", "Events")} == sent
     assert all(f'"{name}"' in SOURCE for name in sent)
+
+
+def test_the_skill_names_everything() -> None:
+    """What agents are taught by names every public name that is no error, and every option."""
+    skill = set(re.findall(r"\w+", SKILL.read_text()))
+    public = {name for name in fastapi_chain.__all__ if not is_error(getattr(fastapi_chain, name))}
+    functions = (typing.get_overloads(Registry.task)[1], chain, install, Runtime.router, Runtime.dashboard)
+    assert (public | options(*functions).keys()) - skill == set()
+
+
+def is_error(thing: object) -> bool:
+    """Whether a public name is one of our errors: each of them says itself what to do."""
+    return isinstance(thing, type) and issubclass(thing, ChainError)

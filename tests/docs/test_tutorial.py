@@ -1,11 +1,12 @@
 """Every page of the tutorial does what it says you should see."""
 
 import importlib.util
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,42 +25,50 @@ def load(name: str) -> ModuleType:
     return module
 
 
+BASKET = {"items": ["pen", "book"], "cents": 1990}
+RECEIPT = "to ann@example.com: pen, book: 19.90 EUR, from shelf 2"
+IN_ROWS = "order 1 is in the database: True"
+PACKING = "packing from shelf 2"
+
+
 @pytest.mark.parametrize(
-    ("page", "path", "body", "printed"),
+    ("page", "cents", "printed"),
     [
-        ("first", "/orders", {"id": 1, "item": "book", "cents": 1990}, ["receipt: charged 19.90 EUR for order 1"]),
-        ("data", "/orders/7?item=pen&email=ann@example.com", None, ["to ann@example.com: pen: 19.90 EUR"]),
-        (
-            "branches",
-            "/orders",
-            {"id": 1, "item": "book"},
-            ["counted book", "packed from shelf 3", "receipt: paid, shelf 3"],
-        ),
-        ("dependencies", "/orders", {"id": 4, "item": "book"}, ["order 4 is in the database: True"]),
-        ("retries", "/charges?cents=100", None, ["charged on attempt 3"]),
-        ("failures", "/charges?cents=100", None, ["audit: paid", "receipt: paid"]),
-        ("failures", "/charges?cents=0", None, ["audit: skip: nothing to pay"]),
+        ("data", 1990, ["to ann@example.com: pen, book: 19.90 EUR"]),
+        ("branches", 1990, [PACKING, RECEIPT]),
+        ("dependencies", 1990, [IN_ROWS, PACKING, RECEIPT]),
+        ("retries", 1990, [IN_ROWS, PACKING, "charged on attempt 3", RECEIPT]),
+        ("failures", 1990, [PACKING, "audit: 1990 cents", RECEIPT]),
+        ("failures", 0, ["audit: skip: nothing to pay", PACKING]),
         (
             "failures",
-            "/charges?cents=99999",
-            None,
-            ["audit: failed, PermissionError: insufficient funds", "calling, because of 'insufficient funds'"],
+            99999,
+            [
+                "audit: failed, Declined: insufficient funds",
+                "calling ann@example.com, because of 'insufficient funds'",
+                PACKING,
+            ],
         ),
-        (
-            "fan_out",
-            "/orders",
-            {"lines": [{"item": "pen", "count": 3}, {"item": "book", "count": 1}]},
-            ["3 x pen", "1 x book"],
-        ),
+        ("fan_out", 1990, ["audit: 1990 cents", "packing pen in paper, book in paper, from shelf 2", RECEIPT]),
     ],
 )
-def test_page(page: str, path: str, body: Any, printed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The request of "Check it" prints what the page shows (order counts within a branch only)."""
+def test_page(page: str, cents: int, printed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An order prints what the shop of that page prints, in any order of its branches."""
     example = load(page)
     with TestClient(example.app) as client:
-        assert client.post(path, json=body).is_success
-    out = capsys.readouterr().out.splitlines()
-    assert (out if page == "fan_out" else sorted(out)) == printed
+        answer = client.post("/orders?email=ann@example.com", json=BASKET | {"cents": cents})
+        assert answer.json() == BASKET | {"id": 1, "cents": cents}
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(printed)
+
+
+def test_the_shop_grows() -> None:
+    """Each page keeps the tasks of the page before; fan-out packs what it has wrapped."""
+    pages = ("first", "data", "branches", "dependencies", "retries", "failures", "fan_out", "progress", "watching")
+    shown = [
+        set(re.findall(r"^(?:async )?def (\w+)", (TUTORIAL / f"{page}.py").read_text(), re.MULTILINE)) for page in pages
+    ]
+    for before, after in pairwise(shown):
+        assert before - {"page"} <= after
 
 
 def test_watching_runs() -> None:
@@ -67,21 +76,31 @@ def test_watching_runs() -> None:
     example = load("watching")
     guarded = {"authorization": "Bearer ann"}
     with TestClient(example.app) as client:
-        accepted = client.post("/texts?text=one+two+three")
+        accepted = client.post("/orders?email=ann@example.com", json=BASKET)
         assert accepted.headers["location"].startswith("/chains/runs/")
         assert client.get(accepted.headers["location"]).status_code == 401
         run = client.get(accepted.headers["location"], headers={**guarded, "prefer": "wait=5"}).json()
         while not run["done"]:
             run = client.get(accepted.headers["location"], headers={**guarded, "prefer": "wait=5"}).json()
-        assert (run["chain"], run["state"]) == ("upload", "succeeded")
+        assert (run["chain"], run["state"], run["tags"]) == ("checkout", "succeeded", {"email": "ann@example.com"})
         result = client.get(f"{accepted.headers['location']}/result", headers=guarded)
-        assert result.json() == {"count": 3}
+        assert result.json() == {"send": None, "pack": "2 parcels from shelf 2", "audit": None}
 
 
 def test_testing_page() -> None:
     """The tests that the page shows pass, as a user would run them."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(TUTORIAL), "test_tested.py"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--rootdir",
+            str(TUTORIAL),
+            "test_watching.py",
+        ],
         cwd=TUTORIAL,
         capture_output=True,
         text=True,

@@ -18,6 +18,7 @@ from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.looking import Looking
 from fastapi_chain.engines.durable.names import RUN, RUNS
 from fastapi_chain.errors import EngineError
+from fastapi_chain.testing.clock import ChainClock
 from tests.engines.kit import Log
 from tests.engines.opened import opened, until
 
@@ -243,6 +244,22 @@ def test_a_chain_starts_by_itself(url: str):
         assert all(key.startswith("cron ") for key, _ in made)
 
     asyncio.run(main())
+
+
+def test_a_schedule_comes_due_by_virtual_time(chain_clock: ChainClock):
+    """A chain that starts at three in the morning does so on a test's clock: once a day, and once for days missed."""
+    ours, keys_of = plain(Log()), []
+    crons = Crons(lambda: [(ours.plan, "0 3 * * *")], lambda _, key: keys_of.append(key))
+    crons()
+    assert keys_of == []
+    asyncio.run(chain_clock.advance(86_400))
+    crons()
+    crons()
+    assert len(keys_of) == 1
+    asyncio.run(chain_clock.advance(3 * 86_400))
+    crons()
+    first, last = (datetime.fromisoformat(key.removeprefix("cron ")) for key in keys_of)
+    assert (first.hour, last - first) == (3, timedelta(days=3))
 
 
 def test_what_a_dead_process_held(url: str):

@@ -218,6 +218,43 @@ def test_of_an_optional_fan_out_the_failed_items_run_again(engine: Kit):
     assert (run.state, run[summary]) == ("succeeded", [0, 1])
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_no_items_stay_pending(engine: Kit, *, cancelled: bool):
+    """A fan-out that does not run again has none, if it is skipped; if it is cancelled, they are cancelled with it."""
+    begun: list[asyncio.Event] = []
+
+    @task
+    async def lines(ctx: TaskContext) -> list[int]:
+        if ctx.attempt == 2 and cancelled:
+            begun[0].set()
+            await asyncio.Event().wait()
+        if ctx.attempt == 2:
+            raise Skip("sold out")
+        return [0, 1]
+
+    @task(each=lines)
+    async def ship(line: int) -> int:
+        return line
+
+    async def main():
+        begun.append(asyncio.Event())
+        run = await chain(ship).run()
+        await run.retry("start")
+        if cancelled:
+            await begun[0].wait()
+            await run.cancel()
+        await run.wait()
+        return run
+
+    run = engine.play(main)
+    items = {name: (item.state, item.cancel_reason) for name, item in run.tasks["ship"].items.items()}
+    assert (states(run)["ship"], items) == (
+        ("cancelled run_cancelled", dict.fromkeys(["ship[0]", "ship[1]"], ("cancelled", "run_cancelled")))
+        if cancelled
+        else ("skipped upstream_skipped: lines", {})
+    )
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_fan_out_over_a_list_that_is_made_again_begins_anew(engine: Kit, more: int):
     """Its items are others then, perhaps in other numbers: none is kept."""
@@ -279,6 +316,7 @@ def test_what_was_undone_counts_as_not_run(engine: Kit):
     async def main():
         run = await chain(receipt, reserve, flaky).run()
         assert run.tasks["charge"].undone
+        assert str(run.tasks["reserve"].undo_error) == "ValueError"
         seen.clear()
         await run.retry(flaky)
         await run.wait()
@@ -286,6 +324,8 @@ def test_what_was_undone_counts_as_not_run(engine: Kit):
 
     run = engine.play(main)
     assert (run.state, seen, run.tasks["charge"].undone) == ("succeeded", ["charge", "receipt"], False)
+    # What went wrong then is no news of this round.
+    assert run.tasks["reserve"].undo_error is None
 
 
 def test_a_cancelled_run_is_gone_on_with(engine: Kit):

@@ -71,6 +71,32 @@ def test_tasks_see_the_context_variables_of_whoever_starts_the_run(memory: Memor
     }
 
 
+def test_tasks_side_by_side_do_not_see_what_one_has_set(memory: MemoryKit):
+    """A task that waits has set a variable before: the others, which start because it waits, do not see that."""
+    seen: dict[str, str] = {}
+
+    @task
+    async def sets() -> None:
+        var.set("its own")
+        await asyncio.sleep(1)
+        seen["sets"] = var.get()
+
+    @task
+    async def beside() -> None:
+        seen["beside"] = var.get()
+
+    @task
+    def in_thread() -> None:
+        seen["in_thread"] = var.get()
+
+    async def main():
+        var.set("mine")
+        await chain(sets, beside, in_thread).run()
+
+    memory.play(main)
+    assert seen == {"sets": "its own", "beside": "mine", "in_thread": "mine"}
+
+
 def test_runs_do_not_see_each_others_variables(memory: MemoryKit):
     """What a task of one run sets is not seen by another run that was started beside it."""
     seen = Log()
@@ -89,6 +115,41 @@ def test_runs_do_not_see_each_others_variables(memory: MemoryKit):
 
     memory.play(main)
     assert seen == ["none", "none", "none"]
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["straight", "waits"])
+def test_runs_one_after_the_other_do_not_see_each_others_variables(engine: Kit, waits: bool):
+    """Nor does whoever awaits both in one asyncio task: in a run what its tasks set ends with it."""
+    seen = Log()
+
+    @task(retries=1, backoff=0)
+    async def sets(name: str) -> str:
+        seen(var.get())
+        if waits:
+            await asyncio.sleep(1)
+        var.set(name)
+        if current_task().attempt == 1:
+            raise ConnectionError
+        return name
+
+    @task(after=[sets])
+    async def also(sets: str) -> None:
+        if waits:
+            await asyncio.sleep(1)
+        var.set(sets)
+
+    async def main():
+        var.set("mine")
+        ch = chain(also)
+        for name in ("first", "second"):
+            assert (await ch.run(name=name)).state == "succeeded"
+            seen(var.get())
+
+    engine.play(main)
+    # For each run: the first attempt, the second, which may see what the first has set, and whoever has awaited it.
+    firsts, seconds, outside = seen[0::3], seen[1::3], seen[2::3]
+    assert (firsts, outside) == (["mine", "mine"], ["mine", "mine"])
+    assert all(value in {"mine", name} for value, name in zip(seconds, ("first", "second"), strict=True))
 
 
 def test_current_task_knows_where_it_is(memory: MemoryKit):

@@ -114,6 +114,42 @@ def test_if_an_item_fails_the_others_go_on(engine: Kit):
     assert [attempt.state for attempt in run.tasks["item[1]"].attempts] == ["failed", "failed"]
 
 
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_list_of_outcomes_takes_the_items_that_have_ended_so(engine: Kit, *, optional: bool):
+    """`list[Failed]` gets the failed ones, none of them perhaps; it runs if there are items, optional or not."""
+    seen: dict[str, object] = {}
+
+    @task
+    async def lines() -> list[int]:
+        return [0, 1, 2]
+
+    @task(each=lines, optional=optional)
+    async def ship(line: int) -> int:
+        if line == 1:
+            raise ValueError("broken")
+        if line == 2:
+            raise Skip("free")
+        return line
+
+    @task(each=lines)
+    async def check(line: int) -> int:
+        return line
+
+    @task(after=[ship, check])
+    async def alert(ship: list[Failed], check: list[Failed]) -> None:
+        seen["alert"] = [(failed.task, failed.error.message) for failed in ship], check
+
+    @task(after=[ship])
+    async def fine(ship: list[Succeeded[int] | Skipped]) -> None:
+        seen["fine"] = ship
+
+    async def main():
+        return await chain(alert, fine).run()
+
+    engine.play(main)
+    assert seen == {"alert": ([("ship[1]", "broken")], []), "fine": [Succeeded(0), Skipped("skip: free")]}
+
+
 def test_in_an_optional_fan_out_what_fails_is_left_out(engine: Kit):
     """As is what raises `Skip`; the list is that of the others."""
     seen = Log()

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from fastapi_chain import chain, current_task, task
-from tests.engines.kit import Kit, Log, settle, states
+from tests.engines.kit import Kit, Log, MemoryKit, settle, states
 
 
 def test_a_chain_hands_values_on(engine: Kit):
@@ -294,3 +294,24 @@ def test_times_follow_the_order_of_things(engine: Kit):
     moments.append(run.finished_at)
     assert moments == sorted(moments)
     assert (run.tasks["three"].finished_at - run.tasks["three"].started_at).total_seconds() == 2
+
+
+def test_the_others_start_as_soon_as_one_task_waits(memory: MemoryKit):
+    """They are under way before anything that is put on the loop from then on."""
+    seen = Log()
+
+    @task
+    async def waits() -> None:
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(seen, "after")
+        await asyncio.sleep(0)
+
+    @task
+    async def other() -> None:
+        seen("other")
+
+    async def main():
+        await chain(waits, other).run()
+
+    memory.play(main)
+    assert seen == ["other", "after"]

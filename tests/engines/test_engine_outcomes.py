@@ -11,6 +11,7 @@ from fastapi_chain import (
     Skip,
     Skipped,
     Succeeded,
+    TaskContext,
     TaskFailed,
     TaskSkipped,
     chain,
@@ -312,6 +313,39 @@ def test_outcome_parameters_say_what_a_task_tolerates(engine: Kit):
     }
 
 
+def test_none_stands_for_the_outcomes_that_a_parameter_does_not_name(engine: Kit):
+    """`Failed | None` runs whatever happened: it is given the failure, or None if there was none."""
+    seen: dict[str, object] = {}
+    registry = Registry("or-none")
+    task = registry.task
+
+    @task
+    async def good() -> int:
+        return 7
+
+    @task
+    async def bad() -> int:
+        raise ValueError("broken")
+
+    @task
+    async def empty() -> int:
+        raise Skip("enough")
+
+    @task(after=[good, bad, empty])
+    async def failures(good: Failed | None, bad: Failed | None, empty: Failed | None = None) -> None:
+        seen["failures"] = (good, bad and bad.error.message, empty)
+
+    @task(after=[good, bad, empty])
+    def others(good: Succeeded[int] | None, bad: Outcome[int] | None, empty: Succeeded[int] | Skipped | None) -> None:
+        seen["others"] = (good, isinstance(bad, Failed), empty)
+
+    async def main():
+        return await chain(registry).run()
+
+    engine.play(main)
+    assert seen == {"failures": (None, "broken", None), "others": (Succeeded(7), True, Skipped("skip: enough"))}
+
+
 ROWS = [
     # run_if, what the two tasks before it do, how it ends
     ("all_succeeded", "ok", "ok", "succeeded"),
@@ -421,13 +455,19 @@ def test_a_task_may_raise_what_looks_like_a_cancellation(engine: Kit):
     def thread() -> None:
         raise asyncio.CancelledError
 
+    @task(retries=2, backoff=0)
+    async def second(ctx: TaskContext) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError
+        raise asyncio.CancelledError
+
     @task
     async def other() -> int:
         await asyncio.sleep(1)
         return 1
 
     async def main():
-        run = await chain(at_once, later, thread, other).run()
+        run = await chain(at_once, later, thread, second, other).run()
         with pytest.raises(TaskFailed) as caught:
             run[later]
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
@@ -436,9 +476,9 @@ def test_a_task_may_raise_what_looks_like_a_cancellation(engine: Kit):
     run = engine.play(main)
     assert (run.state, states(run)) == (
         "failed",
-        {"at_once": "failed", "later": "failed", "thread": "failed", "other": "succeeded"},
+        {"at_once": "failed", "later": "failed", "thread": "failed", "second": "failed", "other": "succeeded"},
     )
-    assert [len(record.attempts) for record in run.tasks.values()] == [1, 1, 1, 1]
+    assert [len(record.attempts) for record in run.tasks.values()] == [1, 1, 1, 2, 1]
     with pytest.raises(ExceptionGroup):
         run.raise_for_error()
 

@@ -1,6 +1,7 @@
 """Attempts: how many, when, and what they hold up."""
 
 import asyncio
+import traceback
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ import tenacity
 from tenacity import AsyncRetrying, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 
 from fastapi_chain import Backoff, RetryAfter, Skip, TaskContext, chain, task
-from tests.engines.kit import Kit, Log, settle
+from tests.engines.kit import Kit, Log, MemoryKit, settle
 
 
 def failing(log: Log, times: int, error: BaseException | None = None) -> Any:
@@ -340,3 +341,67 @@ def test_an_error_before_and_one_after_the_first_wait(engine: Kit):
 
     assert engine.play(main) == 6
     assert seen == [1, 2, 3, 4]
+
+
+def linked(error: BaseException | None) -> Any:
+    """Return what an error says of others: its cause, and what was being handled when it was raised."""
+    if error is None:
+        return None
+    inner = [linked(one) for one in error.exceptions] if isinstance(error, ExceptionGroup) else []
+    return str(error.args[0]), linked(error.__cause__), linked(error.__context__), *inner
+
+
+@pytest.mark.parametrize("limit", [None, 4], ids=["light", "limited"])
+@pytest.mark.parametrize("sync", [False, True], ids=["async", "def"])
+def test_the_error_of_an_attempt_stands_alone(memory: MemoryKit, limit: int | None, *, sync: bool):
+    """It has nothing of an earlier attempt's in its context; what the user's own code has chained is as it was."""
+    raised: list[ConnectionError] = []
+
+    def fail() -> None:
+        first = not raised
+        raised.append(ConnectionError(f"plain {len(raised)}"))
+        try:
+            try:
+                raise LookupError("cause")
+            except LookupError as cause:
+                raise ValueError("chained") from cause
+        except ValueError as chained:
+            raised[-1].__cause__ = None if first else chained
+            if len(raised) == 3:
+                # In a group, with itself further down.
+                raise ExceptionGroup("group", [raised[-1], chained]) from chained
+            raise raised[-1]  # noqa: B904 - what is being handled is to be its context
+
+    @task(retries=2, backoff=0, limit=limit)
+    async def a() -> None:
+        fail()
+
+    @task(retries=2, backoff=0, limit=limit)
+    def b() -> None:
+        fail()
+
+    async def main():
+        return await chain(b if sync else a).run()
+
+    run = memory.play(main)
+    chained = ("chained", ("cause", None, None), ("cause", None, None))
+    assert [linked(error) for error in raised] == [
+        ("plain 0", None, chained),
+        ("plain 1", chained, chained),
+        ("plain 2", chained, None),
+    ]
+    assert linked(run.errors["b" if sync else "a"]) == ("group", chained, chained, ("plain 2", chained, None), chained)
+
+
+def test_the_traceback_of_the_last_attempt_is_that_of_one_error(memory: MemoryKit):
+    """Nothing was being handled when it was raised: nothing is told but where it comes from."""
+
+    @task(retries=3, backoff=0)
+    async def a() -> None:
+        raise ConnectionError
+
+    async def main():
+        run = await chain(a).run()
+        return "".join(traceback.format_exception(run.errors["a"]))
+
+    assert memory.play(main).count("Traceback") == 1

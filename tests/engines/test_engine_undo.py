@@ -9,6 +9,7 @@ import pytest
 from fastapi import Depends
 
 from fastapi_chain import Outcome, RetryAfter, Run, Skip, TaskContext, chain, task
+from fastapi_chain.outcome import ErrorInfo
 from tests.engines.kit import Kit, Log, MemoryKit, states
 
 
@@ -157,6 +158,13 @@ def test_an_undo_that_is_a_task_has_its_own_retries(engine: Kit):
         "reserve": "ConnectionError",
         "charge": None,
         "first": None,
+    }
+    errors = {name: record.undo_error for name, record in run.tasks.items()}
+    assert errors == {
+        "first": None,
+        "charge": None,
+        "reserve": ErrorInfo("ConnectionError", ""),
+        "fails": None,
     }
 
 

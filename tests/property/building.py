@@ -6,7 +6,20 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Annotated, Any
 
-from fastapi_chain import Failed, From, Outcome, Registry, RetryAfter, Run, Skip, Skipped, Succeeded, TaskContext, task
+from fastapi_chain import (
+    Failed,
+    From,
+    Outcome,
+    Progress,
+    Registry,
+    RetryAfter,
+    Run,
+    Skip,
+    Skipped,
+    Succeeded,
+    TaskContext,
+    task,
+)
 from fastapi_chain.outcome import TaskRecord
 from tests.property.reference import DEFAULT, Action, Result, Task, mix, name_of
 
@@ -18,7 +31,9 @@ TAKES = {
     "failed": "Failed",
     "skipped": "Skipped",
     "bad": "Failed | Skipped",
+    "maybe": "Failed | None",
     "items": "list[Outcome[int]]",
+    "failures": "list[Failed]",
 }
 
 
@@ -31,36 +46,52 @@ class World:
     """Who has returned, in order: tasks, each with the number of its item."""
     undone: list[tuple[int, int]] = field(default_factory=list)
     """Whose undo has returned, in order."""
+    left: list[tuple[int, int, int, float | None]] = field(default_factory=list)
+    """How much time each attempt was told to have: task, item, attempt, seconds."""
     lock: Lock = field(default_factory=Lock)
 
-    async def play(self, i: int, ctx: TaskContext, *received: object) -> object:
+    async def play(self, i: int, ctx: TaskContext, progress: Progress, *received: object) -> object:
         """Make an attempt of an `async` task."""
         for _ in range(self.graph[i].pauses):
             await asyncio.sleep(0)
-        result = self.act(i, ctx, *received)
+        self.begin(i, ctx, progress)
+        if self.graph[i].slow:
+            await asyncio.sleep(self.graph[i].takes(i, number_of(ctx), ctx.attempt))
+        result = self.end(i, ctx, *received)
         if self.graph[i].late:
             await asyncio.sleep(0)
         return result
 
-    def act(self, i: int, ctx: TaskContext, *received: object) -> object:
-        """Make an attempt."""
+    def act(self, i: int, ctx: TaskContext, progress: Progress, *received: object) -> object:
+        """Make an attempt of a `def` task."""
+        self.begin(i, ctx, progress)
+        return self.end(i, ctx, *received)
+
+    def begin(self, i: int, ctx: TaskContext, progress: Progress) -> None:
+        """Report that an attempt begins."""
+        progress(ctx.attempt, ctx.max_attempts)
+        with self.lock:
+            self.left.append((i, number_of(ctx), ctx.attempt, ctx.time_left()))
+
+    def end(self, i: int, ctx: TaskContext, *received: object) -> object:
+        """Do what an attempt does in the end."""
         task, k = self.graph[i], number_of(ctx)
-        script = task.scripts[k % len(task.scripts)]
-        self.follow(script[min(ctx.attempt, len(script)) - 1], ctx)
-        if script[min(ctx.attempt, len(script)) - 1] == "wrong":
+        action = task.action(i, k, ctx.attempt)
+        self.follow(action, i, ctx)
+        if action == "wrong":
             return "neither a number nor a list"
         with self.lock:
             self.done.append((i, k))
         shown = [show(value) for value in received]
         return [mix(i, m, shown) for m in range(task.size)] if task.kind == "list" else mix(i, k, shown)
 
-    def follow(self, action: Action, ctx: TaskContext) -> None:
+    def follow(self, action: Action, i: int, ctx: TaskContext) -> None:
         """Raise what *action* says."""
         match action:
             case "fail":
                 raise ValueError(ctx.task)
             case "later":
-                raise RetryAfter(0)
+                raise RetryAfter(2 * self.graph[i].backoff)
             case "fatal":
                 raise KeyError(ctx.task)
             case "skip":
@@ -72,7 +103,7 @@ class World:
         """Make an attempt of an undo."""
         script = self.graph[i].undo or ()
         await asyncio.sleep(0)
-        self.follow(script[min(ctx.attempt, len(script)) - 1], ctx)
+        self.follow(script[min(ctx.attempt, len(script)) - 1], i, ctx)
         self.undone.append((i, number_of(ctx)))
 
 
@@ -111,7 +142,7 @@ def build(world: World, registry: Registry) -> list[Any]:
 
 
 def _function(world: World, i: int, spec: Task, reach: set[int]) -> Any:
-    params = ["ctx: TaskContext"]
+    params = ["ctx: TaskContext", "progress: Progress"]
     if spec.over is not None:
         params.append("item: int")
     last = []
@@ -124,7 +155,7 @@ def _function(world: World, i: int, spec: Task, reach: set[int]) -> Any:
         else:
             params.append(f"{name_of(p)}: {hint}")
     names = [*(["item"] if spec.over is not None else []), *(name_of(p) for p, _ in spec.params)]
-    call = f"({', '.join([str(i), 'ctx', *names])})"
+    call = f"({', '.join([str(i), 'ctx', 'progress', *names])})"
     returns = "list[int]" if spec.kind == "list" else "int"
     how, act = ("async def", f"await world.play{call}") if spec.is_async else ("def", f"world.act{call}")
     source = f"{how} {name_of(i)}({', '.join(params + last)}) -> {returns}:\n    return {act}\n"
@@ -138,7 +169,10 @@ def _options(world: World, i: int, spec: Task) -> dict[str, Any]:
         "run_if": spec.run_if,
         "optional": spec.optional,
         "retries": spec.retries,
-        "backoff": 0,
+        "backoff": spec.backoff,
+        "timeout": spec.timeout,
+        "limit": spec.limit,
+        "rate": None if spec.rate is None else f"{round(spec.rate * 60)}/m",
         "give_up_on": KeyError,
     }
     if spec.over is not None:
@@ -161,9 +195,14 @@ def what_became(run: Run) -> list[Result]:
 
 
 def _result(run: Run, record: TaskRecord) -> Result:
-    assert record.state in {"succeeded", "failed", "skipped"}, record
+    assert record.state in {"succeeded", "failed", "skipped", "cancelled"}, record
     assert [attempt.n for attempt in record.attempts] == list(range(1, len(record.attempts) + 1))
-    result = Result(state=record.state, attempts=len(record.attempts), reason=record.skip_reason, undone=record.undone)
+    result = Result(
+        state=record.state,
+        attempts=len(record.attempts),
+        reason=record.skip_reason or record.cancel_reason,
+        undone=record.undone,
+    )
     if record.state == "failed":
         assert record.error is not None
         result.error = record.error.type

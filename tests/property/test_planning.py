@@ -116,8 +116,15 @@ def test_plans_follow_the_rules(tasks, data):
                 assert source == ("input" if fill.kind == "input" else plan.names[fill.slot])
     assert {(problem.task.name, problem.param) for problem in made.problems} == ambiguous
     assert all(type(problem) is AmbiguousProducer for problem in made.problems)
-    needed = {name for i in wanted for name, default in tasks[i].takes if not default and not sources(tasks, i, name)}
-    assert set(plan.required) == needed
+    needed = [(i, n) for i in wanted for n, default in tasks[i].takes if not default and not sources(tasks, i, n)]
+    assert set(plan.required) == {name for _, name in needed}
+    # Each is told of a task that could come before, if there is any.
+    proposed = {(need.task.name, item.name): need.elsewhere for item in plan.inputs for need in item.needs}
+    for i, name in needed:
+        givers = [j for j in numbers if output_of(tasks, j) == name and j != i]
+        could = {name_of(j) for j in givers if j not in wanted or i not in ancestors(tasks, j)}
+        found = proposed[name_of(i), name]
+        assert (found.name in could) if found else not could
 
 
 @given(edges=st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=20))

@@ -135,6 +135,18 @@ def test_it_holds_in_every_thread(chain_clock: ChainClock) -> None:
     assert chain_clock.elapsed == 3600
 
 
+def test_several_may_wait_for_quiet(chain_clock: ChainClock) -> None:
+    """A test that lets time pass while a run waits, or another one does the same, holds nobody up."""
+
+    async def main() -> float:
+        waits = asyncio.ensure_future(chain_clock.sleep(20))
+        await asyncio.gather(chain_clock.advance(5), chain_clock.advance(10))
+        await waits
+        return chain_clock.elapsed
+
+    assert asyncio.run(main()) == 20
+
+
 def test_what_a_closed_loop_waited_for_is_forgotten(chain_clock: ChainClock) -> None:
     """A run that was cut off by the end of its loop disturbs no later one."""
 

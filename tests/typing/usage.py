@@ -98,6 +98,13 @@ async def summary(ship: list[Parcel], parcels: list[Parcel] = From(ship), weight
 
 
 @task(after=[ship, later, summary])
+async def alert(ship: list[Failed], later: Failed | None) -> None:
+    assert_type([failed.error.message for failed in ship], list[str])
+    if later is not None:
+        assert_type(later.attempts, int)
+
+
+@task(after=[ship, later, summary])
 async def audit(ship: list[Outcome[Parcel]], later: Failed | Skipped, summary: Outcome[int]) -> None:
     for outcome in ship:
         if isinstance(outcome, Succeeded):

@@ -662,6 +662,43 @@ def test_a_session_needs_a_durable_engine():
     """)
 
 
+def test_an_input_called_session():
+    """`start()` has a `session=` of its own, so it says so before anything runs; `run()` takes such an input."""
+
+    @task
+    async def greet(session: str) -> str:
+        return session
+
+    @task
+    async def maybe(session: str = "none") -> str:
+        return session
+
+    made = chain(greet, name="shop")
+    at = made.plan.nodes[0].spec.source.at
+    wrong = text(f"""
+        Chain 'shop' has an input 'session', which start() cannot be given: its session=... is the database session that stores the run.
+            needed by   greet   {at}
+        Fix, one of:
+          - rename the parameter in 'greet'
+          - run it here, and wait for its end: await chain.run(session=...)
+        See errors#plan
+    """)
+    for given in ({"session": "s1"}, {}):
+        with pytest.raises(InvalidChain) as caught:
+            asyncio.run(made.start(**given))
+        assert [str(problem) for problem in caught.value.problems] == [wrong]
+    assert asyncio.run(made.run(session="s1"))[greet] == "s1"
+
+    async def left_out() -> str:
+        run = await chain(maybe).start()
+        await run.wait()
+        return run[maybe]
+
+    assert asyncio.run(left_out()) == "none"
+    with pytest.raises(InvalidChain):
+        asyncio.run(chain(maybe).start(session="s1"))
+
+
 def test_an_altered_plan():
     """Within the block another plan is run; afterwards it is the chain's own again, whatever happened."""
     made = chain(adding())

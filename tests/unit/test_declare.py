@@ -392,7 +392,7 @@ def test_included_registries():
     mail.include(shop)  # round and round
     save = orders.task(name="save", output="row")(lambda: 1)
     assert list(shop.tasks) == ["save", "send"]
-    assert (shop["send"], shop.get("save"), shop.giving("row"), shop.giving("save")) == (send, save, [save], [])
+    assert (shop["send"], shop.get("save"), shop.by_output()) == (send, save, {"row": [save], "send": [send]})
 
 
 def duplicate(make) -> str:

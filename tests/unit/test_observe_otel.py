@@ -327,6 +327,56 @@ def test_beside_the_spans_of_fastapi(telemetry: Telemetry, same_trace: bool) -> 
         assert [link.context.span_id for link in run.links] == [request.context.span_id]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_beside_the_instrumentor_of_fastapi(telemetry: Telemetry, *, first: bool) -> None:
+    """The instrumentor works before `install` and after it; a failing, retried, parallel run is linked to its request."""
+    instrumentor = pytest.importorskip("opentelemetry.instrumentation.fastapi").FastAPIInstrumentor
+    app = FastAPI()
+    if first:
+        instrumentor.instrument_app(app, tracer_provider=telemetry.provider, meter_provider=telemetry.meters)
+    install(app, sinks=[telemetry.sink])
+    if not first:
+        instrumentor.instrument_app(app, tracer_provider=telemetry.provider, meter_provider=telemetry.meters)
+    tries: list[int] = []
+
+    @task(retries=1, backoff=0)
+    async def clean() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ConnectionError
+
+    @task(after=[clean])
+    def charge() -> None:
+        raise PermissionError
+
+    @task(after=[clean])
+    async def save() -> None:
+        pass
+
+    @app.post("/orders", status_code=202)
+    @chain(charge, save)
+    async def orders() -> None:
+        pass
+
+    with TestClient(app) as client:
+        assert client.post("/orders").headers["x-chain-run"]
+    instrumentor.uninstrument_app(app)
+    ours = {span.context.trace_id for span in telemetry.spans if span.name == "chain orders"}
+    assert sorted(span.name for span in telemetry.spans if span.context.trace_id in ours) == [
+        "attempt 1",
+        "attempt 1",
+        "attempt 1",
+        "attempt 2",
+        "chain orders",
+        "task charge",
+        "task clean",
+        "task save",
+    ]
+    request = next(span for span in telemetry.spans if span.name == "POST /orders" and span.parent is None)
+    (link,) = telemetry.span("chain orders").links
+    assert link.context.trace_id == request.context.trace_id
+
+
 def test_events_of_what_it_did_not_see_begin(telemetry: Telemetry) -> None:
     """What began before it listened is no reason to fail."""
     about: Any = {"run_id": "r", "chain": "shop", "seq": 1, "at": datetime(2026, 11, 24, tzinfo=UTC)}

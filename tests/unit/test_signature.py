@@ -25,6 +25,7 @@ from fastapi_chain.declare.signature import (
 )
 from fastapi_chain.spec import ANY_OUTCOME, EMPTY, SUCCEEDED_ONLY, Role
 
+RAN = {"succeeded", "failed"}
 new_in_312 = pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is new in Python 3.12")
 
 
@@ -440,35 +441,42 @@ def test_roles(annotation, default, role, left):
 
 
 @pytest.mark.parametrize(
-    ("annotation", "type_", "accepts", "wrapped", "collects"),
+    ("annotation", "type_", "accepts", "outcomes", "collects"),
     [
-        (int, int, SUCCEEDED_ONLY, False, False),
-        (int | None, int | None, SUCCEEDED_ONLY, False, False),
-        (Outcome[int], int, ANY_OUTCOME, True, False),
-        (Annotated[Outcome[int], "noted"], int, ANY_OUTCOME, True, False),
-        (Succeeded[int], int, {"succeeded"}, True, False),
-        (Succeeded, Any, {"succeeded"}, True, False),
-        (Failed, Any, {"failed"}, True, False),
-        (Failed | Skipped, Any, {"failed", "skipped"}, True, False),
-        (Union[Succeeded[int], Failed], int, {"succeeded", "failed"}, True, False),  # noqa: UP007 - another class of union
-        # Every item of a fan-out; the fan-out as a whole must have run.
-        (list[Outcome[int]], int, {"succeeded", "failed"}, True, True),
-        (list[Annotated[Outcome[int], "noted"]], int, {"succeeded", "failed"}, True, True),
-        (list[int], list[int], SUCCEEDED_ONLY, False, False),
-        (list, list, SUCCEEDED_ONLY, False, False),
-        # A union with anything else is a type like any other.
-        (Failed | None, Failed | None, SUCCEEDED_ONLY, False, False),
-        (int | Failed, int | Failed, SUCCEEDED_ONLY, False, False),
+        (int, int, SUCCEEDED_ONLY, set(), False),
+        (int | None, int | None, SUCCEEDED_ONLY, set(), False),
+        (None, None, SUCCEEDED_ONLY, set(), False),
+        (Outcome[int], int, ANY_OUTCOME, ANY_OUTCOME, False),
+        (Annotated[Outcome[int], "noted"], int, ANY_OUTCOME, ANY_OUTCOME, False),
+        (Succeeded[int], int, {"succeeded"}, {"succeeded"}, False),
+        (Succeeded, Any, {"succeeded"}, {"succeeded"}, False),
+        (Failed, Any, {"failed"}, {"failed"}, False),
+        (Failed | Skipped, Any, {"failed", "skipped"}, {"failed", "skipped"}, False),
+        (Union[Succeeded[int], Failed], int, RAN, RAN, False),  # noqa: UP007 - another class of union
+        # None stands for everything else.
+        (Failed | None, Any, ANY_OUTCOME, {"failed"}, False),
+        (Optional[Succeeded[int]], int, ANY_OUTCOME, {"succeeded"}, False),  # noqa: UP045 - another class of union
+        (Outcome[int] | None, int, ANY_OUTCOME, ANY_OUTCOME, False),
+        # Items of a fan-out; the fan-out as a whole must have run.
+        (list[Outcome[int]], int, RAN, ANY_OUTCOME, True),
+        (list[Annotated[Outcome[int], "noted"]], int, RAN, ANY_OUTCOME, True),
+        (list[Failed], Any, RAN, {"failed"}, True),
+        (list[int], list[int], SUCCEEDED_ONLY, set(), False),
+        (list, list, SUCCEEDED_ONLY, set(), False),
+        # A union with anything else is a type like any other, and so are lists that may be none, or hold none.
+        (int | Failed, int | Failed, SUCCEEDED_ONLY, set(), False),
+        (list[Failed] | None, list[Failed] | None, SUCCEEDED_ONLY, set(), False),
+        (list[Failed | None], list[Failed | None], SUCCEEDED_ONLY, set(), False),
     ],
 )
-def test_tolerance(annotation, type_, accepts, wrapped, collects):
+def test_tolerance(annotation, type_, accepts, outcomes, collects):
     """The type of a parameter says which outcomes of its producer it takes, and how."""
 
     def f(a): ...
 
     f.__annotations__ = {"a": annotation}
     (param,) = read(f).params
-    assert (param.type, param.accepts, param.wrapped, param.collects) == (type_, accepts, wrapped, collects)
+    assert (param.type, param.accepts, param.outcomes, param.collects) == (type_, accepts, outcomes, collects)
 
 
 def test_named_references():

@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -96,6 +97,8 @@ def test_a_run_that_goes_on() -> None:
         (TaskRecord(name="a", state="cancelled"), "⊘ a cancelled"),
         (TaskRecord(name="a", state="skipped", skip_reason="upstream_failed: b"), "» a needs b"),
         (TaskRecord(name="a", state="skipped"), "» a its condition did not hold"),
+        # What has become of its effect.
+        (TaskRecord(name="a", state="cancelled", undone=True), "⊘ a cancelled · undone"),
     ],
 )
 def test_words_of_a_task(record: TaskRecord, row: str) -> None:
@@ -119,9 +122,11 @@ def test_what_went_wrong() -> None:
         TaskRecord(name="b", state="failed", attempts=(attempt(1, "failed", 0, 1, ErrorInfo("OSError", "")),)),
         TaskRecord(name="c", state="failed"),
         TaskRecord(name="d", state="skipped", skip_reason="upstream_failed: a"),
+        TaskRecord(name="e", state="succeeded", undo_error=ErrorInfo("OSError", "no refund")),
         state="failed",
     )
-    assert found[4:] == [
+    assert found[4] == "✓ e · undo failed"
+    assert found[5:] == [
         "",
         "a failed after 1 attempt",
         "OSError: one",
@@ -132,6 +137,9 @@ def test_what_went_wrong() -> None:
         "OSError",
         "",
         "c failed after 0 attempts",
+        "",
+        "e could not be undone",
+        "OSError: no refund",
     ]
 
 
@@ -160,6 +168,34 @@ def test_tracebacks() -> None:
     assert "line" not in plain(
         draw_run(view_of({**stored, "tasks": [{"name": "c", "state": "failed"}]}), now=NOON, full=True)
     )
+
+
+def test_the_traceback_of_another_process() -> None:
+    """Of a traceback that came as text, the user's own lines of the exception itself are shown: no libraries, no cause."""
+    text = (
+        "Traceback (most recent call last):\n"
+        '  File "/srv/shop/cause.py", line 3, in ask\n'
+        "    raise OSError\n"
+        "OSError\n"
+        "\nThe above exception was the direct cause of the following exception:\n\n"
+        "Traceback (most recent call last):\n"
+        '  File "/venv/lib/python3.11/site-packages/fastapi_chain/execute/call.py", line 30, in call\n'
+        "    return await self.fn(**values)\n"
+        '  File "C:\\Python\\Lib\\site-packages\\httpx\\_client.py", line 9, in post\n'
+        f'  File "{Path.cwd() / "shop" / "tasks.py"}", line 52, in render\n'
+        "    html = await renderer.render(invoice)\n"
+        "                 ^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        '  File "/srv/shop/renderer.py", line 1031, in render\n'
+        '  File "<string>", line 1, in <module>\n'
+    )
+    failed = {"name": "c", "state": "failed", "error": {"title": "OSError", "detail": "x", "traceback": text}}
+    view = view_of({"id": "a", "chain": "b", "state": "failed", "tasks": [failed]})
+    assert plain(draw_run(view, now=NOON)).splitlines()[4:] == [
+        "c failed after 0 attempts",
+        "  shop/tasks.py:52             html = await renderer.render(invoice)",
+        "  /srv/shop/renderer.py:1031",
+        "  <string>:1",
+    ]
 
 
 def test_a_run_from_its_document() -> None:
@@ -191,6 +227,8 @@ def test_a_run_from_its_document() -> None:
                 "items": None,
             },
             {"name": "ship", "state": "pending", "items": [{"name": "ship[0]", "state": "running"}]},
+            {"name": "hold", "state": "cancelled", "undone": True},
+            {"name": "pack", "state": "cancelled", "undo_error": {"title": "OSError", "detail": "no shelf"}},
         ],
     }
     view = view_of(document)
@@ -201,9 +239,14 @@ def test_a_run_from_its_document() -> None:
         "✗  charge     ━━━━━━━━━━━━━━━━━━━━━━━                         1 of 2 attempts",
         "·  ship                                                       waiting",
         "●    ship[0]",
+        "⊘  hold                                                       cancelled · undone",
+        "⊘  pack                                                       cancelled · undo failed",
         "",
         "charge failed after 1 attempt",
         "  OSError: no answer",
+        "",
+        "pack could not be undone",
+        "  OSError: no shelf",
     ]
 
 

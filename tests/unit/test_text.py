@@ -143,9 +143,18 @@ def test_quoted(names, text):
     assert _text.quoted(names) == text
 
 
-@pytest.mark.parametrize(("names", "text"), [("", "nothing"), ("a", "a"), ("ab", "a, b")])
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ("", "nothing"),
+        ("a", "a"),
+        ("ab", "a, b"),
+        ("a" * 50, ", ".join("a" * 50)),
+        ("a" * 52, f"{', '.join('a' * 50)} and 2 more"),
+    ],
+)
 def test_listed(names, text):
-    """Names are joined by commas; none are nothing."""
+    """Names are joined by commas; none are nothing, and of very many the first are told."""
     assert _text.listed(names) == text
 
 

@@ -4,7 +4,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
+import anyio
 import pytest
 
 from fastapi_chain import _threads
@@ -189,3 +191,59 @@ def test_a_future_is_settled_once():
         assert future.cancelled()
 
     asyncio.run(main())
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """A loop that counts its turns."""
+
+    turns = 0
+
+    def _run_once(self) -> None:
+        self.turns += 1
+        super()._run_once()
+
+
+def cancelled_before() -> AbstractContextManager[object]:
+    """Return a scope that has been cancelled before anything waits in it."""
+    scope = anyio.CancelScope()
+    scope.cancel()
+    return scope
+
+
+@pytest.mark.parametrize(
+    ("scope", "inner"),
+    [
+        (lambda: anyio.move_on_after(0.01), nullcontext),  # while it waits
+        (cancelled_before, nullcontext),
+        (lambda: anyio.move_on_after(0.01), anyio.CancelScope),  # in a scope further out
+        (lambda: anyio.move_on_after(0.01), lambda: anyio.CancelScope(shield=True)),
+    ],
+    ids=["later", "before", "outer", "shielded"],
+)
+@pytest.mark.parametrize("grouped", [False, True], ids=["alone", "in a task group"])
+def test_a_cancelled_scope_of_anyio_does_not_keep_the_loop_busy(scope, inner, *, grouped: bool):
+    """Anyio cancels again in every turn of the loop: behind a shield there is nothing to cancel, and the loop rests."""
+    hop, release, ended = Hopper(ThreadPool(1)), threading.Event(), []
+
+    async def wait() -> None:
+        try:
+            await hop(release.wait)
+        finally:
+            ended.append(release.is_set())
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.1, release.set)
+        with scope(), inner():
+            if grouped:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(wait)
+            else:
+                await wait()
+
+    loop = CountingLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(main())
+    # A busy loop takes thousands of turns in that time.
+    assert loop.turns < 50
+    # It has waited all the same; in a task that had not begun there was nothing to wait for.
+    assert ended == [True] or (grouped and scope is cancelled_before)

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from fastapi_chain.chains import draft_of
 from fastapi_chain.spec import Source
-from fastapi_chain.typecheck import CheckerMissing, check_types
+from fastapi_chain.typecheck import CheckerMissing, Finding, Report, check_types
 from fastapi_chain.typecheck.checkers import checker_here, run_checker
 from fastapi_chain.typecheck.module import CheckModule, Lines
 from fastapi_chain.typecheck.written import ANY, Names, type_source
@@ -290,3 +290,18 @@ def test_the_checker_of_a_project(tmp_path, monkeypatch):
     assert checker_here() == "ty"
     (tmp_path / "pyproject.toml").write_text("[tool.pyright]\n")
     assert checker_here() == "pyright"
+
+
+def test_a_report_says_nothing_twice():
+    """What the checker said follows where it is not what is said already."""
+    findings = (
+        Finding("/shop/tasks.py", 3, "Task 'a' returns int.", "Incompatible types"),
+        Finding("/shop/tasks.py", 9, "Unexpected keyword", "Unexpected keyword"),
+    )
+    assert str(Report("mypy", findings, (), 2, ("local",))) == (
+        "/shop/tasks.py:3: Task 'a' returns int.\n"
+        "    mypy: Incompatible types\n"
+        "/shop/tasks.py:9: Unexpected keyword\n"
+        "left out: a module cannot name task 'local'\n"
+        "2 problems in 2 tasks, checked with mypy"
+    )

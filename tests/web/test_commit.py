@@ -537,7 +537,8 @@ def test_a_commit_that_fails_before_the_response_starts_no_run_with_it(mode):
         async def endpoint(db: None = Depends(session, scope="function")) -> None: ...
 
     assert post(mode, build, start="response") == ["swallowed", "200", "sent"]
-    assert post(mode, build, start="response", key="one") == ["swallowed", "200", "sent"]
+    if mode != "alone":  # a key needs a runtime
+        assert post(mode, build, start="response", key="one") == ["swallowed", "200", "sent"]
 
 
 # --- what only a runtime sees

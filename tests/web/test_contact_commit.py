@@ -1,6 +1,10 @@
 """When a request is over: the two ways to begin after the commit, on the versions where each is right."""
 
+import asyncio
+import contextlib
+import inspect
 from contextlib import AsyncExitStack, ExitStack
+from types import ModuleType
 from typing import Any
 
 import fastapi
@@ -11,7 +15,7 @@ from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from fastapi_chain._fastapi import Follower, commits_before_response, fastapi_version, follow
+from fastapi_chain._fastapi import Follower, commit, commits_before_response, fastapi_version, follow
 from fastapi_chain.errors import ChainError
 
 VERSION = tuple(int(number) for number in fastapi.__version__.split(".")[:2])
@@ -176,6 +180,43 @@ def test_a_response_that_fails_its_validation_is_seen_even_if_it_is_handled(clos
 
     assert post(app) == 500
     assert log == [line.format("ResponseValidationError", 500) for line in seen]
+
+
+def renamed_stack() -> Any:
+    """Return an `AsyncExitStack` as a later Python might have it: its callbacks have another name."""
+    module = ModuleType("later_contextlib")
+    source = inspect.getsource(contextlib).replace("_exit_callbacks", "_later_callbacks")
+    exec(compile(source, contextlib.__file__, "exec"), module.__dict__)
+    stack = module.AsyncExitStack
+    AsyncExitStack.register(stack)
+    return stack()
+
+
+def test_without_the_private_part_of_a_stack_the_end_is_seen_all_the_same(caplog):
+    """Requests go on, failures and the end are told; what cannot be seen any more is said in the log, once."""
+    commit._warn.cache_clear()
+
+    async def main(log: Log, error: Exception | None) -> None:
+        outer = AsyncExitStack()
+        inner = renamed_stack()
+        scope = {"fastapi_inner_astack": inner, "fastapi_middleware_astack": outer}
+        with contextlib.suppress(Boom):
+            async with outer, inner:
+                assert follow(scope, Watch(log)) is False
+                if error is not None:
+                    raise error
+
+    good: Log = []
+    bad: Log = []
+    asyncio.run(main(good, None))
+    asyncio.run(main(bad, Boom()))
+    assert good == ["end: NoneType"]
+    assert bad == ["failure: Boom", "end: Boom"]
+    text = (
+        "this Python keeps the callbacks of an AsyncExitStack where fastapi_chain does not find them: "
+        "where a dependency swallows the failed commit of another one, the run begins all the same"
+    )
+    assert [record.getMessage() for record in caplog.records] == [text]
 
 
 @with_stacks

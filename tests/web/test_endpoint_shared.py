@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
-from fastapi_chain import InvalidChain, QueueFull, Run, chain, install, task
+from fastapi_chain import EngineError, InvalidChain, QueueFull, Run, chain, install, task
 from fastapi_chain.engines.here import default_engine, engine_here
 
 VERSION = tuple(int(number) for number in fastapi.__version__.split(".")[:2])
@@ -70,8 +70,7 @@ async def serving(server: Any, app: FastAPI, installed: bool):
 # --- keys
 
 
-@in_both_modes
-def test_requests_that_share_a_key_share_the_run_of_the_first_that_commits(server, installed):
+def test_requests_that_share_a_key_share_the_run_of_the_first_that_commits(server):
     """The first to come may fail to commit: then its values are those of nothing that is there."""
     seen: list[Any] = []
     commits = Commits()
@@ -87,7 +86,7 @@ def test_requests_that_share_a_key_share_the_run_of_the_first_that_commits(serve
         return Order(id=1, name=name)
 
     async def main() -> list[Any]:
-        async with serving(server, app, installed) as client:
+        async with serving(server, app, installed=True) as client:
             commits.expect("a", "b", "c")
             requests = [asyncio.create_task(client.post(f"/?name={name}")) for name in "abc"]
             await commits.end("a", well=False)
@@ -102,14 +101,12 @@ def test_requests_that_share_a_key_share_the_run_of_the_first_that_commits(serve
         assert (second.status, third.status) == (200, 200)
         assert [name for name, _, _ in seen] == ["c"]
         assert [who for _, who, _ in seen] == ["c"]
-        if installed:
-            assert {second.headers["x-chain-run"], third.headers["x-chain-run"]} == {seen[0][2]}
+        assert {second.headers["x-chain-run"], third.headers["x-chain-run"]} == {seen[0][2]}
     else:
         assert len(seen) == 1
 
 
-@in_both_modes
-def test_a_shared_run_is_dropped_only_when_all_its_requests_have_failed(server, installed):
+def test_a_shared_run_is_dropped_only_when_all_its_requests_have_failed(server):
     """Then its key is free, and the next request makes a new one."""
     seen: list[Any] = []
     commits = Commits()
@@ -124,7 +121,7 @@ def test_a_shared_run_is_dropped_only_when_all_its_requests_have_failed(server, 
     async def endpoint(name: str) -> None: ...
 
     async def main() -> None:
-        async with serving(server, app, installed) as client:
+        async with serving(server, app, installed=True) as client:
             commits.expect("a", "b", "c")
             requests = [asyncio.create_task(client.post(f"/?name={name}")) for name in "ab"]
             await commits.end("a", well=False)
@@ -139,9 +136,8 @@ def test_a_shared_run_is_dropped_only_when_all_its_requests_have_failed(server, 
     assert seen == ["c"]
 
 
-@in_both_modes
-def test_a_request_that_shares_a_run_under_way_does_not_run_it_again(server, installed):
-    """It waits for it where it would wait for its own."""
+def test_a_request_that_shares_a_run_under_way_does_not_run_it_again(server):
+    """It is told which one it is."""
     seen: list[Any] = []
     app = FastAPI()
     going: dict[str, asyncio.Event] = {}
@@ -159,14 +155,13 @@ def test_a_request_that_shares_a_run_under_way_does_not_run_it_again(server, ins
             going["second"].set()
 
     async def main() -> None:
-        async with serving(server, app, installed) as client:
+        async with serving(server, app, installed=True) as client:
             going.update(begun=asyncio.Event(), on=asyncio.Event(), second=asyncio.Event())
             first = asyncio.create_task(client.post("/?n=1"))
             await going["begun"].wait()
             second = asyncio.create_task(client.post("/?n=2"))
             await going["second"].wait()
-            if installed:
-                assert (await second).headers["x-chain-run"] == seen[0][1]
+            assert (await second).headers["x-chain-run"] == seen[0][1]
             going["on"].set()
             assert [answer.status for answer in await asyncio.gather(first, second)] == [200, 200]
 
@@ -174,18 +169,15 @@ def test_a_request_that_shares_a_run_under_way_does_not_run_it_again(server, ins
     assert [n for n, _ in seen] == [1]
 
 
-@in_both_modes
 @pytest.mark.parametrize("is_async", [True, False])
-def test_many_requests_with_few_keys_make_a_run_for_each_key(server, installed, is_async):
+def test_many_requests_with_few_keys_make_a_run_for_each_key(server, is_async):
     """Whether endpoints run on the loop or in threads."""
     seen: list[int] = []
-    held: list[Run] = []
     app = FastAPI()
 
     @task
-    async def note(n: int, run: Run) -> None:
+    async def note(n: int) -> None:
         seen.append(n)
-        held.append(run)  # a run keeps its key for as long as somebody keeps the run
         await asyncio.sleep(0)
 
     def endpoint(n: int) -> None: ...
@@ -196,7 +188,7 @@ def test_many_requests_with_few_keys_make_a_run_for_each_key(server, installed, 
     app.post("/")(chain(note, key="key-{n}")(async_endpoint if is_async else endpoint))
 
     async def main() -> None:
-        async with serving(server, app, installed) as client:
+        async with serving(server, app, installed=True) as client:
             answers = await asyncio.gather(*(client.post(f"/?n={i % 5}") for i in range(100)))
             assert {answer.status for answer in answers} == {200}
 
@@ -219,6 +211,7 @@ def test_a_key_or_tag_that_cannot_be_formatted_is_an_error_of_the_request(option
     async def endpoint() -> Any:
         return {"id": 1}
 
+    install(app)
     with pytest.raises(AttributeError, match="'dict' object has no attribute 'id'"):
         TestClient(app).post("/")
     assert TestClient(app, raise_server_exceptions=False).post("/").status_code == 500
@@ -241,6 +234,27 @@ def test_tags_are_filled_in_from_all_that_the_endpoint_gives():
 
     TestClient(app).post("/eu")
     assert seen == [{"shop": "eu", "order": "007", "all": "x"}]
+
+
+def test_a_key_needs_a_runtime(server):
+    """Without `install` no run is kept, so the same key would start another one: its requests fail, and say so."""
+    app = FastAPI()
+
+    @task
+    async def note() -> None: ...
+
+    @app.post("/")
+    @chain(note, name="orders", key="one")
+    async def endpoint() -> None:
+        raise AssertionError("the request has failed before")
+
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(server(app).post())
+    assert str(caught.value) == (
+        "Chain 'orders' has key=, which needs install(): that keeps the runs, each under its key.\n"
+        "Fix: install(app)\n"
+        "See errors#engine"
+    )
 
 
 # --- limits

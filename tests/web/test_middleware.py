@@ -16,6 +16,7 @@ from fastapi_chain import (
     DeclarationError,
     DecoratorOrder,
     DuplicateChain,
+    EngineUnavailable,
     InvalidChain,
     MissingInput,
     Registry,
@@ -45,6 +46,21 @@ def slow(log: Log, name: str = "run") -> Chain:
 
 async def nothing() -> None:
     """Be an endpoint."""
+
+
+def test_an_engine_that_does_not_answer_an_endpoint_is_an_error_of_that_endpoint():
+    """What the endpoint itself asks of an engine, it answers for: the app's own 500, and the server is told."""
+    app = FastAPI()
+
+    @app.post("/x")
+    async def endpoint() -> None:
+        raise EngineUnavailable(engine="postgresql", reason="connection refused")
+
+    install(app)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert (client.post("/x").status_code, client.post("/x").text) == (500, "Internal Server Error")
+    with TestClient(app) as client, pytest.raises(EngineUnavailable):
+        client.post("/x")
 
 
 # --- from start-up to shutdown
@@ -406,6 +422,32 @@ def test_a_chain_above_its_route_is_found_at_start_up(is_async):
         f"Fix: put @chain(...) directly above `{word}`, below @app.post\n"
         "See errors#decorator-order"
     )
+
+
+@pytest.mark.parametrize("included", [True, False], ids=["in another app", "in a router of no app"])
+def test_an_endpoint_may_start_its_chain_in_another_app_alone(included):
+    """Whoever has put the chain on it somewhere, and not here, wants that; so may two apps share all of a router."""
+
+    @task
+    async def note() -> None: ...
+
+    async def endpoint() -> None: ...
+
+    shared, chained, bare = APIRouter(), APIRouter(), APIRouter()
+    shared.post("/shared")(chain(note, name="shared")(endpoint))
+    chained.post("/x")(chain(note, name="chained")(endpoint))
+    bare.post("/x")(endpoint)
+    apps = [FastAPI(), FastAPI(), FastAPI()]
+    if included:
+        apps[0].include_router(chained)
+    for app in apps[:2]:
+        app.include_router(shared)
+    apps[2].include_router(bare)
+    # The one without the chain is the first to start.
+    for app in reversed(apps):
+        install(app)
+        with TestClient(app) as client:
+            assert client.post("/shared").status_code == (404 if app is apps[2] else 200)
 
 
 def test_a_chain_that_a_route_leads_to_is_in_order():

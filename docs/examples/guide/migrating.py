@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, UploadFile
-from fastapi_chain import Backoff, Failed, Skip, chain, task
+from fastapi_chain import Backoff, Failed, Skip, chain, install, task
 from pydantic import BaseModel
 
 app = FastAPI()
+install(app)
 log = logging.getLogger("shop")
 
 

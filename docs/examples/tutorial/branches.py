@@ -1,47 +1,66 @@
 import asyncio
+from itertools import count
+from typing import Annotated
 
 from fastapi import FastAPI
-from fastapi_chain import chain, task
+from fastapi_chain import From, chain, task
 from pydantic import BaseModel
 
 app = FastAPI()
+numbers = count(1)
+
+
+class Basket(BaseModel):
+    items: list[str]
+    cents: int
 
 
 class Order(BaseModel):
     id: int
-    item: str
+    items: list[str]
+    cents: int
+
+
+class Charge(BaseModel):
+    order: int
+    cents: int
 
 
 # --8<-- [start:tasks]
-@task
-async def charge(order: Order) -> str:
-    await asyncio.sleep(0.2)
-    return "paid"
+@task(output="payment")
+async def charge(order: Order) -> Charge:
+    await asyncio.sleep(0.2)  # the bank takes its time
+    return Charge(order=order.id, cents=order.cents)
 
 
-@task
+@task(output="shelf")
 async def reserve(order: Order) -> str:
     await asyncio.sleep(0.1)
-    return "shelf 3"
+    return f"shelf {len(order.items)}"
 
 
 @task(after=[reserve])
-async def pack(reserve: str) -> None:
-    print(f"packed from {reserve}")  # at 0.1 s: it does not wait for the charge
+def pack(shelf: str) -> str:  # plain `def`: in a thread
+    print(f"packing from {shelf}")  # at 0.1 s: it does not wait for the bank
+    return f"packed from {shelf}"
 
 
 @task(after=[charge, reserve])
-async def receipt(charge: str, reserve: str) -> None:
-    print(f"receipt: {charge}, {reserve}")  # at 0.2 s, not at 0.3
-
-
-@task
-def count(order: Order) -> None:
-    print(f"counted {order.item}")  # plain `def`: in a thread of its own
+async def receipt(payment: Charge, shelf: str, order: Order) -> str:  # at 0.2 s, not at 0.3
+    return f"{', '.join(order.items)}: {payment.cents / 100:.2f} EUR, from {shelf}"
 
 
 # --8<-- [end:tasks]
+@task
+async def send(text: Annotated[str, From(receipt)], email: str = "shop@example.com") -> None:
+    print(f"to {email}: {text}")
+
+
+# --8<-- [start:endpoint]
 @app.post("/orders", status_code=202)
-@chain(receipt, pack, count)
-async def place(order: Order) -> dict[str, str]:
-    return {"status": "accepted"}
+@chain(send, pack, returns="order")
+async def place(basket: Basket, email: str) -> Order:
+    return Order(id=next(numbers), items=basket.items, cents=basket.cents)
+
+
+# --8<-- [end:endpoint]

@@ -1,3 +1,4 @@
+from itertools import count
 from typing import Annotated
 
 from fastapi import FastAPI
@@ -5,11 +6,17 @@ from fastapi_chain import From, chain, task
 from pydantic import BaseModel
 
 app = FastAPI()
+numbers = count(1)
+
+
+class Basket(BaseModel):
+    items: list[str]
+    cents: int
 
 
 class Order(BaseModel):
     id: int
-    item: str
+    items: list[str]
     cents: int
 
 
@@ -26,7 +33,7 @@ async def charge(order: Order) -> Charge:
 
 @task(after=[charge])
 async def receipt(payment: Charge, order: Order) -> str:
-    return f"{order.item}: {payment.cents / 100:.2f} EUR"
+    return f"{', '.join(order.items)}: {payment.cents / 100:.2f} EUR"
 
 
 # --8<-- [end:names]
@@ -38,10 +45,10 @@ async def send(text: Annotated[str, From(receipt)], email: str = "shop@example.c
 
 # --8<-- [end:from]
 # --8<-- [start:endpoint]
-@app.post("/orders/{order_id}", status_code=202)
+@app.post("/orders", status_code=202)
 @chain(send, returns="order")
-async def place(order_id: int, item: str, email: str) -> Order:
-    return Order(id=order_id, item=item, cents=1990)
+async def place(basket: Basket, email: str) -> Order:
+    return Order(id=next(numbers), items=basket.items, cents=basket.cents)
 
 
 # --8<-- [end:endpoint]

@@ -1,29 +1,43 @@
+import asyncio
 from collections.abc import Iterator
+from itertools import count
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
-from fastapi_chain import chain, task
+from fastapi_chain import From, chain, task
 from pydantic import BaseModel
 
 app = FastAPI()
+numbers = count(1)
+
+
+class Basket(BaseModel):
+    items: list[str]
+    cents: int
 
 
 class Order(BaseModel):
     id: int
-    item: str
+    items: list[str]
+    cents: int
+
+
+class Charge(BaseModel):
+    order: int
+    cents: int
 
 
 # --8<-- [start:session]
 class Session:
     """Stands in for a database session."""
 
-    rows: dict[int, str] = {}
+    rows: dict[int, Order] = {}
 
     def __init__(self) -> None:
-        self.new: dict[int, str] = {}
+        self.new: dict[int, Order] = {}
 
-    def add(self, id_: int, item: str) -> None:
-        self.new[id_] = item
+    def add(self, order: Order) -> None:
+        self.new[order.id] = order
 
     def commit(self) -> None:
         self.rows.update(self.new)
@@ -39,17 +53,43 @@ Db = Annotated[Session, Depends(get_session)]
 # --8<-- [end:session]
 
 
-# --8<-- [start:chain]
+@task(output="payment")
+async def charge(order: Order) -> Charge:
+    await asyncio.sleep(0.2)
+    return Charge(order=order.id, cents=order.cents)
+
+
+# --8<-- [start:task]
+@task(output="shelf")
+async def reserve(order: Order, db: Db) -> str:
+    print(f"order {order.id} is in the database: {order.id in db.rows}")
+    return f"shelf {len(order.items)}"
+
+
+# --8<-- [end:task]
+@task(after=[reserve])
+def pack(shelf: str) -> str:
+    print(f"packing from {shelf}")
+    return f"packed from {shelf}"
+
+
+@task(after=[charge, reserve])
+async def receipt(payment: Charge, shelf: str, order: Order) -> str:
+    return f"{', '.join(order.items)}: {payment.cents / 100:.2f} EUR, from {shelf}"
+
+
 @task
-async def confirm(order_id: int, db: Db) -> None:
-    print(f"order {order_id} is in the database: {order_id in db.rows}")
+async def send(text: Annotated[str, From(receipt)], email: str = "shop@example.com") -> None:
+    print(f"to {email}: {text}")
 
 
+# --8<-- [start:endpoint]
 @app.post("/orders", status_code=202)
-@chain(confirm, returns="order_id")
-async def place(order: Order, db: Db) -> int:
-    db.add(order.id, order.item)
-    return order.id
+@chain(send, pack, returns="order")
+async def place(basket: Basket, email: str, db: Db) -> Order:
+    order = Order(id=next(numbers), items=basket.items, cents=basket.cents)
+    db.add(order)
+    return order
 
 
-# --8<-- [end:chain]
+# --8<-- [end:endpoint]

@@ -7,7 +7,7 @@ app = FastAPI()
 
 class Order(BaseModel):
     id: int
-    item: str
+    items: list[str]
     cents: int
 
 

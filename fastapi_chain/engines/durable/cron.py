@@ -1,10 +1,11 @@
 """Chains that start by themselves: every worker looks at the clock, and one of them is first."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from croniter import croniter  # type: ignore[import-untyped]  # it has no stubs
 
+from fastapi_chain._clock import REAL, utc
 from fastapi_chain.plan import Plan
 
 
@@ -20,11 +21,11 @@ class Crons:
         """
         self._crons = crons
         self._start = start
-        self._since = datetime.now(UTC)
+        self._since = utc(REAL.time())
 
     def __call__(self) -> None:
         """Start what has come due since the last look; of several times that one of a chain has missed, the last."""
-        now = datetime.now(UTC)
+        now = utc(REAL.time())
         for plan, times in self._crons():
             due = croniter(times, now, ret_type=datetime).get_prev()
             if due > self._since:

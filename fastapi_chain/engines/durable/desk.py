@@ -70,13 +70,12 @@ class Desk:
         """Put runs together; what their tasks have logged only if they are wanted as a *whole*."""
         ids = [row.run for row in rows]
         priors, recorded = self._carrying.priors(ids), self._carrying.recorded(ids)
-        last = {} if whole else self._looking.last(ids)
+        last = self._looking.last(ids)
         states = []
         for row in rows:
             schema = self._plans.of(row.doc["chain"]) or Schema(empty_plan(row.doc["chain"]), self._name)
-            told: list[Event] = []
-            if whole or row.status == "PENDING":
-                told = [load_event(text) for text in self._looking.events(row.run, 0)]
+            wanted = whole or row.status == "PENDING"
+            told = [load_event(text) for text in self._looking.events(row.run, 0)] if wanted else []
             state = Reading(schema, row, priors[row.run], recorded[row.run]).read(told)
             state.seq = told[-1].seq if told else last.get(row.run, 0)
             states.append(state)

@@ -61,10 +61,10 @@ class Looking:
             return list(connection.execute(query).scalars())
 
     def last(self, runs: Sequence[str]) -> dict[str, int]:
-        """Return the number of the last event of each run of which the database knows any."""
-        query = sa.select(events.c.run, sa.func.max(events.c.seq)).where(events.c.run.in_(runs)).group_by(events.c.run)
+        """Return the number of the last event of each run that has any in the database."""
         with self._link.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            query = sa.select(events.c.run, sa.func.max(events.c.seq)).where(events.c.run.in_(runs))
+            return dict(connection.execute(query.group_by(events.c.run)).tuples().all())
 
     def is_told(self, run: str) -> bool:
         """Whether the database knows any event of a run."""

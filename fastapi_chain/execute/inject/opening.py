@@ -23,6 +23,8 @@ Values = list[object]
 
 def open_on_loop(recipe: Recipe, call: AsyncCall, hop: Hop, task: Source) -> Callable[[Slots], Awaitable[object]]:
     """Return what makes one attempt: opens everything, awaits *call*, closes everything."""
+    if all(step.kind == "coroutine" for step in recipe.steps):
+        return _nothing_to_close(recipe, call)
     size = len(recipe.steps)
     body = _calling(call, recipe.gives)
     for segment in reversed(segments(recipe.steps)):
@@ -55,10 +57,25 @@ def _scope_class() -> type[CancelScope]:
     return type(CancelScope())
 
 
+def _nothing_to_close(recipe: Recipe, call: AsyncCall) -> Callable[[Slots], Awaitable[object]]:
+    """Return what does the same where there are only coroutines: no exception passes through those."""
+    size, given = len(recipe.steps), _arguments(recipe.gives)
+    calls = [(step.call, _arguments(step.needs) if step.needs else None, step.index) for step in recipe.steps]
+
+    async def attempt(slots: Slots) -> object:
+        values: Values = [None] * size
+        for opens, arguments, index in calls:
+            values[index] = await (opens() if arguments is None else opens(**arguments(values)))
+        return await call(slots, given(values))
+
+    return attempt
+
+
 def _calling(call: AsyncCall, gives: Needs) -> Body:
+    given = _arguments(gives)
+
     async def calling(frame: Frame) -> None:
-        values = frame.values
-        frame.result = await call(frame.slots, {name: values[i] for name, i in gives})
+        frame.result = await call(frame.slots, given(frame.values))
 
     return calling
 

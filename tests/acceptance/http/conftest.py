@@ -35,7 +35,10 @@ class Server:
         command = [sys.executable, "-m", *(text.format(port=self.port) for text in arguments)]
         variables = {**os.environ, "TOLD": str(self.told_in), "PYTHONPATH": str(HERE), **environment}
         with self.log_in.open("w") as log:
-            self.process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)
+            # In a process group of its own, as in a terminal.
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True
+            )
         self._until_it_answers()
 
     def _until_it_answers(self) -> None:
@@ -83,6 +86,10 @@ class Server:
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
+    def interrupt_all(self) -> None:
+        """Do what a terminal does on Ctrl-C: all processes of the server get the signal."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def seconds_until_it_ends(self) -> float:
         begun = time.monotonic()
         self.process.wait(40)
@@ -90,7 +97,8 @@ class Server:
 
     def close(self) -> None:
         if self.process.poll() is None:
-            self.process.kill()
+            # Its workers as well.
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 

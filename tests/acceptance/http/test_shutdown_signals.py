@@ -63,6 +63,17 @@ def test_two_workers_end_as_quickly(serve):
     follower.close()
 
 
+def test_ctrl_c_in_a_terminal_is_one_signal(serve):
+    """A worker hears it from the terminal and from its parent; runs have their time all the same."""
+    server = serve(*UVICORN, "--workers", "2", DRAIN="1.5")
+    server.post("/waits")
+    begun = time.monotonic()
+    server.interrupt_all()
+    assert server.seconds_until_it_ends() < 6
+    assert time.monotonic() - begun > 1.5
+    assert server.told == ["cancelled", "undone"]
+
+
 def test_a_second_signal_is_respected(serve):
     """Nobody waits for `drain_timeout` then; what can be undone is undone."""
     server = serve(*UVICORN, DRAIN="60")

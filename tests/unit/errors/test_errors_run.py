@@ -196,6 +196,17 @@ def test_a_run_that_a_durable_engine_does_not_know():
         See errors#run-not-found""")
 
 
+def test_a_run_that_has_never_begun():
+    """Where its request has failed after the response, no engine could have kept it; the cure is to send it again."""
+    error = errors.RunNotFound(run="7f3a", withdrawn=True)
+
+    assert str(error) == textwrap.dedent("""\
+        Run '7f3a' has never begun: the request that was to start it failed after its response.
+            what failed   is in the server's log: a commit, most likely
+        Fix: send that request again
+        See errors#run-not-found""")
+
+
 def test_a_value_that_is_wrong_in_many_places():
     """The first complaints are shown and the others counted; a list of the wrong things is no case for `-> list`."""
     value = list("abcdefghij") * 20

@@ -114,6 +114,17 @@ def test_a_near_name(planning, output, gives):
     """)
 
 
+def test_a_near_name_elsewhere(planning):
+    """A name that only a task beside it gives is no slip; of very many tasks that need an input, the first are told."""
+    beside = task(name="order_id")(lambda: 1)
+    made = [task(name=f"t{i}")(lambda ordr_id: 1) for i in range(102)]
+    (problem,) = planning.uncovered(beside, made[0], endpoint=endpoint())
+    assert (problem.code, [name for name, _, _ in problem.needed]) == ("missing-input", ["ordr_id"])
+    told = planning.uncovered(*made, endpoint=endpoint({"order_id": int}))
+    assert [problem.code for problem in told] == ["unknown-parameter"] * 100 + ["missing-input"]
+    assert len(told[-1].needed) == 2
+
+
 def test_a_task_that_does_not_come_before(planning):
     """A parameter that bears the name of a task says how to put that before; an endpoint that gives it is meant."""
     charge = task(name="charge")(lambda: 1)

@@ -133,7 +133,7 @@ def test_an_outcome_is_no_item(planning):
     def ship(line: Outcome[Line], order: int): ...
 
     (fill, _) = planning.plan(ship).nodes[-1].fills
-    assert (fill.kind, fill.param.name, fill.param.wrapped) == ("item", "line", False)
+    assert (fill.kind, fill.param.name, fill.param.outcomes) == ("item", "line", set())
 
     @task
     def more_lines() -> list[Line]: ...

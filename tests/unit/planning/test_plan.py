@@ -1,11 +1,12 @@
 """What a plan says, and how many tasks it may have."""
 
 import pickle
+import time
 
 import pytest
 
 from fastapi_chain import Failed, InvalidChain, task
-from fastapi_chain.plan.upstream import reached
+from fastapi_chain.plan.upstream import Reach
 
 
 def test_what_a_node_says(planning):
@@ -104,20 +105,38 @@ def test_a_plan_with_problems(planning):
 
 
 @pytest.mark.parametrize(
-    ("parents", "asked", "pairs"),
+    ("parents", "asked", "found"),
     [
-        ([(), (0,)], {}, set()),
+        ([(), (0,)], {}, {}),
         # Far up, through others, and not beside.
-        ([(), (0,), (1,), (), (3,)], {2: [0], 4: [0]}, {(2, 0)}),
+        ([(), (0,), (1,), (), (3,)], {2: {"t0"}, 4: {"t0"}}, {(2, "t0"): [0], (4, "t0"): []}),
         # What is dropped once its children have it does not get lost.
-        ([(), (0,), (0,), (1, 2), (3,)], {4: [0, 2], 3: [1]}, {(4, 0), (4, 2), (3, 1)}),
+        (
+            [(), (0,), (0,), (1, 2), (3,)],
+            {4: {"t0", "t2"}, 3: {"t1"}},
+            {(4, "t0"): [0], (4, "t2"): [2], (3, "t1"): [1]},
+        ),
+        # Several of one name, and of names that nobody has asked about.
+        ([(), (0,), (1,), (2,)], {3: {"same"}}, {(3, "same"): [0, 2], (3, "t1"): []}),
         # A circle leads nowhere.
-        ([(1,), (0,), (1,)], {2: [0]}, {(2, 0)}),
+        ([(1,), (0,), (1,)], {2: {"t0"}}, {(2, "t0"): [0]}),
     ],
 )
-def test_reached(parents, asked, pairs):
-    """Which tasks are above which is found in one pass."""
-    assert reached(parents, asked) == pairs
+def test_reach(parents, asked, found):
+    """Which tasks are above which, and give a value of some name, is found in one pass; likewise what is below."""
+    producers = {f"t{i}": [i] for i in range(len(parents))}
+    if any("same" in names for names in asked.values()):
+        producers = {"same": [0, 2], "t1": [1], "t3": [3]}
+    reach = Reach(producers, asked, parents)
+    assert {pair: list(reach.of(pair[1], pair[0])) for pair in found} == found
+    assert all(len(reach.of(name, i)) == len(found[i, name]) for i, name in found)
+
+
+def test_reach_downwards():
+    """What is below a task is found the same way; what is not is known as well."""
+    reach = Reach({"same": [1, 2, 4], "t0": [0]}, {0: {"same"}}, [(1,), (4,), (3,), (), ()], downwards=True)
+    assert (list(reach.of("same", 0)), list(reach.of("same", 0).others)) == ([1, 4], [2])
+    assert list(reach.of("same", 3).others) == [1, 2, 4]
 
 
 def test_a_long_chain(planning):
@@ -140,3 +159,63 @@ def test_a_wide_graph(planning):
     end = task(after=tasks)(names["end"])
     plan = planning.plan(end)
     assert (plan.nodes[-1].parents, len(plan.nodes[-1].fills)) == (tuple(range(2_000)), 2_000)
+
+
+def shared(i: int, names: str, after: list[object], *, output: str = "value") -> object:
+    """Return one of many tasks that give a value of one name."""
+    found: dict[str, object] = {}
+    exec(f"def f({names}): ...", found)
+    return task(name=f"t{i}", output=output, after=after)(found["f"])
+
+
+def test_very_many_tasks_that_share_an_output_name(planning):
+    """They are planned about as fast as as many others, whichever of them take it: nobody looks at all of them."""
+
+    def took(*targets: object) -> float:
+        began = time.process_time()
+        planning.plan(*targets)
+        return time.process_time() - began
+
+    count = 4_000
+    plain, row = [shared(0, "", [], output="v0")], [shared(count, "", [])]
+    for i in range(1, count):
+        plain.append(shared(i, f"v{i - 1}", plain[-1:], output=f"v{i}"))
+        row.append(shared(count + i, "value", row[-1:]))
+    apart = [shared(2 * count + i, "value", []) for i in range(count)]
+    usual = took(plain[-1])
+    # When each looked at all others, it took some fifty times as long.
+    assert took(row[-1]) < 10 * usual
+    assert took(*apart) < 10 * usual
+    plan = planning.plan(row[-1])
+    assert [fill.slot for fill in plan.nodes[-1].fills] == [count - 2]
+    plan = planning.plan(*apart)
+    assert (plan.required, len(plan.inputs[0].needs)) == (("value",), count)
+    # Each of them could come before any of the others.
+    assert {need.elsewhere.name for need in plan.inputs[0].needs[1:]} == {f"t{2 * count}"}
+
+
+def test_thousands_of_sources(planning):
+    """Of very many tasks that give a name, the first are shown, and how many more there are."""
+    row: list[object] = []
+    for i in range(2_000):
+        row.append(shared(i, "", row[-1:]))
+    row.append(shared(2_000, "", row[-1:], output="other"))
+    end = shared(2_001, "value", row[-1:], output="end")
+    (problem,) = planning.problems(end)
+    lines = str(problem).splitlines()
+    assert lines[0] == "2000 tasks provide 'value', and task 't2001' does not say which one it wants."
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        ["wanted", "by", "t2001"],
+        ["provided", "by", "t0"],
+        ["provided", "by", "t1"],
+    ]
+    assert (lines[21].split()[:3], lines[22]) == (["provided", "by", "t19"], "    provided by   1980 more")
+
+
+def test_very_many_tasks_below_that_give_a_name(planning):
+    """A task that must be given what only tasks below it give has no other source: nobody is proposed."""
+    row: list[object] = []
+    for i in range(1_000):
+        row.append(shared(i, "value" if i < 500 else "", row[-1:], output="other" if i < 500 else "value"))
+    plan = planning.plan(row[-1])
+    assert {need.elsewhere for need in plan.inputs[0].needs} == {None}

@@ -209,7 +209,7 @@ def test_outcomes_without_a_task(planning):
     save = task(name="save")(lambda charge: 1)
     save.spec.fn.__annotations__ = {"charge": Outcome[int]}
     (need,) = planning.plan(save).inputs[0].needs
-    assert (need.param.type, need.param.wrapped) == (Outcome[int], False)
+    assert (need.param.type, need.param.outcomes) == (Outcome[int], set())
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def test_a_list_of_outcomes_that_a_task_has_made(planning):
     _, receipt = pair(list[Outcome[int]], list[Outcome[int]])
     plan = planning.plan(receipt)
     (fill,) = plan.nodes[1].fills
-    assert (fill.param.wrapped, fill.param.collects, fill.param.accepts) == (False, False, {"succeeded"})
+    assert (fill.param.outcomes, fill.param.collects, fill.param.accepts) == (set(), False, {"succeeded"})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from fastapi.responses import StreamingResponse
 
 from fastapi_chain import chain, install, task
 from fastapi_chain._trace import trace_of
-from fastapi_chain.web import access, once
+from fastapi_chain.endpoint import once
+from fastapi_chain.web import access
+from fastapi_chain.web.access import Withdrawn
 from fastapi_chain.web.feed import Feeds
 from fastapi_chain.web.render import Renderer
 from fastapi_chain.web.sse import Bell
@@ -223,3 +225,11 @@ def test_plans_by_name(serving, name):
 
     assert (runtime.plan(name) is None) == (name == "missing")
     assert runtime.crons() == []
+
+
+def test_the_last_runs_that_came_to_nothing_are_remembered():
+    """So that their 404 can say why; only so many of them."""
+    withdrawn = Withdrawn(limit=2)
+    for run in "abca":
+        withdrawn.add(run)
+    assert [run in withdrawn for run in "abc"] == [True, False, True]

@@ -117,6 +117,52 @@ def test_errors_are_shown_where_that_is_wanted(serving):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("exposed", [False, True])
+def test_an_undo_that_failed_is_shown(serving, exposed):
+    """With its task and its item, in as many words as other errors; a fan-out tells of the first of its items."""
+    app, _ = shop(expose_errors=exposed)
+
+    def take_back() -> None:
+        raise OSError("no refund")
+
+    @task(undo=take_back)
+    async def charge() -> list[int]:
+        return [1]
+
+    @task(each=charge, undo=take_back)
+    async def ship(n: int) -> int:
+        return n
+
+    @task(after=[ship])
+    async def fails() -> None:
+        raise ValueError
+
+    @app.post("/data", status_code=202)
+    @chain(fails)
+    async def ingest() -> None: ...
+
+    async def main() -> None:
+        async with serving(app) as client:
+            at = (await client.post("/data")).headers["location"]
+            run = await client.finished(at)
+            hidden = f"What went wrong is in the server's log, under run {run['id'][:8]}."
+            words = ("OSError", "no refund") if exposed else ("Error", hidden)
+            (listed,) = (await client.get("/chains/runs")).json()["items"]
+            for tasks in (run["tasks"], listed["tasks"]):
+                assert [(one["state"], one["undone"]) for one in tasks] == [
+                    ("succeeded", False),
+                    ("succeeded", False),
+                    ("failed", False),
+                ]
+                errors = [one["undo_error"] for one in tasks]
+                error = {"type": "about:blank", "title": words[0], "detail": words[1]}
+                assert errors == [{**error, "task": "charge"}, {**error, "task": "ship"}, None]
+            item = (await client.get(f"{at}/tasks/ship[0]")).json()
+            assert item["undo_error"] == {**error, "task": "ship[0]"}
+
+    asyncio.run(main())
+
+
 def test_a_run_that_ran_out_of_time_says_so(serving):
     """Its error is that of the run as a whole, and belongs to no task."""
     app, _ = shop(expose_errors=True)
@@ -351,6 +397,9 @@ def test_lists_are_filtered(serving):
             a = next(run for run, name in ids.items() if name == "a")
             table = {
                 "": "cba",  # the newest first
+                # A form sends what is left empty, too.
+                "state=&chain=&tag=&q=&since=&limit=&cursor=": "cba",
+                "state=&state=failed": "b",
                 "state=failed": "b",
                 "state=failed&state=succeeded": "cba",
                 "state=running": "",
@@ -475,8 +524,31 @@ def test_every_route_is_guarded(serving):
         ({"sec_fetch_site": "same-site"}, 403),
         # An older browser names only the origin.
         ({"origin": "http://shop"}, 404),
+        ({"origin": "HTTP://Shop"}, 404),
         ({"origin": "http://evil"}, 403),
+        ({"origin": "http://shop.evil"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "null", "host": ""}, 403),
+        # What is no origin at all.
+        ({"origin": ""}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "http://shop:x"}, 403),
+        # What the browser says itself is not outweighed by what can be made equal.
+        ({"sec_fetch_site": "cross-site", "origin": "http://shop"}, 403),
+        # A proxy with its own name for the app tells the one that the client has used; there may be several proxies.
+        ({"origin": "https://shop.example", "x_forwarded_host": "shop.example"}, 404),
+        ({"origin": "https://shop.example", "x_forwarded_host": "shop.example, inner"}, 404),
+        ({"origin": "https://evil.example", "x_forwarded_host": "shop.example"}, 403),
+        ({"sec_fetch_site": "cross-site", "origin": "https://evil", "x_forwarded_host": "evil"}, 403),
+        # A proxy that changes the host and tells of no other one: a browser's own word is enough.
+        ({"sec_fetch_site": "same-origin", "origin": "https://shop.example", "host": "inner:8000"}, 404),
+        ({"origin": "https://shop.example", "host": "inner:8000"}, 403),
+        # A port belongs to the origin, as far as the host says one.
+        ({"origin": "http://shop:8080", "host": "shop:8080"}, 404),
+        ({"origin": "http://shop:8080", "host": "shop"}, 404),
+        ({"origin": "http://[::1]:8080", "host": "[::1]"}, 404),
+        ({"origin": "http://shop:8080", "host": "shop:9090"}, 403),
+        ({"origin": "http://shop", "host": "shop:9090"}, 403),
     ],
 )
 def test_posts_from_other_sites_are_refused(serving, headers, status):

@@ -1,10 +1,12 @@
 """What `install` does: headers, history, limits, start-up and shutdown."""
 
 import asyncio
+import gc
 import logging
+import secrets
 import signal
 import threading
-from types import SimpleNamespace
+from types import CoroutineType, FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
@@ -17,7 +19,7 @@ from fastapi_chain.endpoint.call import COMMITS_FIRST
 from fastapi_chain.engines import history as histories
 from fastapi_chain.engines import memory
 from fastapi_chain.web.stopping import Stopping
-from fastapi_chain.web.workers import siblings
+from fastapi_chain.web.workers import address, siblings
 
 shared = Registry("shared")
 
@@ -263,7 +265,13 @@ def test_a_run_whose_request_failed_is_not_in_the_history(serving):
             await asyncio.wait([failing.task])
             assert isinstance(failing.task.exception(), OSError)
             assert (failing.status, seen) == (202, [["queued"]])
-            assert (await client.get(failing.headers["location"])).status == 404
+            gone = await client.get(failing.headers["location"])
+            assert (gone.status, gone.slug) == (404, "run-not-found")
+            run = failing.headers["x-chain-run"]
+            assert gone.json()["detail"] == (
+                f"Run '{run}' has never begun: the request that was to start it failed after its response. "
+                "What failed is in the server's log: a commit, most likely. Fix: send that request again"
+            )
             assert (await client.get("/runs")).json()["items"] == []
 
     asyncio.run(main())
@@ -498,6 +506,36 @@ def test_signals_are_heard_and_passed_on(monkeypatch):
     assert heard == [term, "told", term, "urgent", term]
 
 
+@pytest.mark.parametrize(
+    ("signals", "urgent"),
+    [
+        # Ctrl-C in a terminal: the worker hears it, and then its parent, which has heard it, too.
+        ([signal.SIGINT, signal.SIGTERM], 0),
+        # Once more.
+        ([signal.SIGINT, signal.SIGTERM, signal.SIGINT], 1),
+        # A supervisor that loses its patience, or a person.
+        ([signal.SIGTERM, signal.SIGTERM], 1),
+        ([signal.SIGTERM, signal.SIGINT], 1),
+        # The lifespan has ended before any signal.
+        ([None, signal.SIGTERM], 0),
+        ([None, signal.SIGINT], 1),
+    ],
+)
+def test_only_a_second_wish_is_urgent(signals, urgent):
+    """A signal that a parent passes on to its worker, which has had it from the terminal, is no second one."""
+    heard: list[str] = []
+
+    async def main() -> None:
+        stopping = Stopping()
+        stopping.begin(lambda: heard.append("urgent"))
+        for number in signals:
+            stopping.stop(number)
+        stopping.end()
+
+    asyncio.run(main())
+    assert len(heard) == urgent
+
+
 def test_a_signal_after_the_loop_is_closed_is_passed_on():
     """There is nobody left to tell."""
     heard: list[int] = []
@@ -581,6 +619,26 @@ def test_what_tasks_log_is_still_seen(serving, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
+        # No server has spawned this process: it may be behind anything.
+        ({}, ""),
+        ({"host": "127.0.0.1", "port": 8000}, "http://127.0.0.1:8000"),
+        ({"host": "127.0.0.1", "port": 8000, "ssl_certfile": "own.pem"}, "https://127.0.0.1:8000"),
+        # A port that the system chooses, a socket in a file, a socket of somebody else's.
+        ({"host": "127.0.0.1", "port": 0}, ""),
+        ({"host": "127.0.0.1", "port": 8000, "uds": "/run/app"}, ""),
+        ({"host": "127.0.0.1", "port": 8000, "fd": 3}, ""),
+    ],
+)
+def test_where_the_app_is_served(monkeypatch, config, expected):
+    """A child of uvicorn's knows the address; nobody else does."""
+    process = SimpleNamespace(_kwargs={"config": SimpleNamespace(**config)} if config else {})
+    monkeypatch.setattr("multiprocessing.current_process", lambda: process)
+    assert address() == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
         # No server has spawned this process.
         (None, 1),
         # uvicorn --workers 3, and --reload.
@@ -624,8 +682,8 @@ def test_a_starlette_app_can_have_a_runtime(serving):
     asyncio.run(main())
 
 
-def test_request_is_needed_nowhere(serving):
-    """A request's headers are not kept with its run: nothing in what is shown has them."""
+def test_nothing_that_a_client_sends_in_confidence_is_shown(serving):
+    """The headers of a request are in no answer about its run."""
     app = FastAPI()
     app.include_router(install(app, expose_errors=True, expose_values=True).router())
 
@@ -638,5 +696,62 @@ def test_request_is_needed_nowhere(serving):
             at = (await client.post("/", authorization="Bearer hush", cookie="a=hush")).headers["location"]
             for url in (at, f"{at}/events", f"{at}/tasks/save", f"{at}/result", "/runs"):
                 assert b"hush" not in (await client.get(url, prefer="wait=5")).body
+
+    asyncio.run(main())
+
+
+def reaches(root: object, secret: str) -> bool:
+    """Whether *secret* is in any text that *root* holds on to, however far down; code, app and loop left out."""
+    others = (type, ModuleType, FrameType, CoroutineType, FunctionType, Starlette, asyncio.AbstractEventLoop)
+    seen = {id(root)}
+    following = [root]
+    while following:
+        for held in gc.get_referents(following.pop()):
+            if isinstance(held, str | bytes):
+                if secret.encode() in (held.encode(errors="replace") if isinstance(held, str) else held):
+                    return True
+            elif id(held) not in seen and not isinstance(held, others):
+                seen.add(id(held))
+                following.append(held)
+    return False
+
+
+def test_nothing_that_a_client_sends_in_confidence_is_kept(serving):
+    """A run that has finished knows its request without headers, cookies and session; a retry sees it like that."""
+    app = FastAPI()
+    runtime = install(app)
+    app.include_router(runtime.router())
+    seen: list[Any] = []
+    secret = secrets.token_hex(8)
+
+    def who(request: Request) -> Any:
+        session = request.scope.get("session")
+        return request.headers.get("authorization"), request.cookies, session, request.query_params["n"], request.app
+
+    @task
+    async def save(asked: Annotated[Any, Depends(who)]) -> None:
+        seen.append(asked[:4])
+        assert asked[4] is app
+        raise ValueError
+
+    @app.post("/", status_code=202)
+    @chain(save)
+    async def ingest() -> None: ...
+
+    class Sessions:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "session": {"user": secret}}, receive, send)
+
+    async def main() -> None:
+        async with serving(app) as client:
+            client.app = Sessions()
+            at = (await client.post("/?n=1", authorization=secret, cookie=f"a={secret}")).headers["location"]
+            live = runtime.history.get((await client.finished(at))["id"])
+            assert seen == [(secret, {"a": secret}, {"user": secret}, "1")]
+            seen.clear()
+            assert not reaches(live, secret)
+            await client.post(f"{at}/retry")
+            await client.finished(at)
+            assert seen == [(None, {}, None, "1")]
 
     asyncio.run(main())

@@ -1,9 +1,14 @@
-"""Telling a cancellation from outside from one that a `TaskGroup` inside has left behind.
+"""Driving a coroutine by hand: what asyncio does with it, and two things that asyncio would not tell.
 
-On the fast path tasks run in the asyncio task of whoever waits for the run. A task of the user's may swallow a
-cancellation that was meant for the run: all that shows it is that `cancelling()` counts one more than before. Before
-Python 3.13, so it does after a `TaskGroup` whose child fails while it waits for the others: it has cancelled the task
-it is in, and forgets to take that back. So there, what such groups do is watched as soon as something suspends.
+**When it suspends.** `body.send(None)` runs it up to there. If it returns before, it is over, and nothing was paid for;
+if a task of the run suspends in it, that is the moment at which the others start (`line.py`). `driven` then goes on
+with it: what the body waits for goes up to asyncio, and what comes back goes down.
+
+**What a `TaskGroup` in it leaves behind.** On the fast path tasks run in the asyncio task of whoever waits for the run.
+A task of the user's may swallow a cancellation that was meant for the run: all that shows it is that `cancelling()`
+counts one more than before. Before Python 3.13, so it does after a `TaskGroup` whose child fails while it waits for the
+others: it has cancelled the task it is in, and forgets to take that back. So there, each cancellation is looked at when
+it comes down: if it is due to such a group, it is counted in `run.left_behind`.
 """
 
 import asyncio
@@ -24,8 +29,8 @@ _EXIT: Final = asyncio.TaskGroup.__aexit__.__code__
 
 
 @coroutine
-def watched(run: RunState, body: Coroutine[Any, Any, T], first: object = _NEW) -> Generator[Any, Any, T]:
-    """Go on with *body* to its end, and count in `run.left_behind` what groups in it leave behind.
+def driven(run: RunState, body: Coroutine[Any, Any, T], first: object = _NEW) -> Generator[Any, Any, T]:
+    """Go on with *body* to its end.
 
     Args:
         run: The run that it is a part of.
@@ -39,7 +44,7 @@ def watched(run: RunState, body: Coroutine[Any, Any, T], first: object = _NEW) -
             try:
                 got = yield what
             except asyncio.CancelledError as error:
-                group = _group_at(body)
+                group = _group_at(body) if FORGETFUL else None
                 if group is not None and group is not last:
                     run.left_behind += 1
                     last = group

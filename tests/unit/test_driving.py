@@ -1,11 +1,11 @@
-"""Telling a cancellation from outside from what a `TaskGroup` leaves behind: what is thrown in goes to the body."""
+"""Driving a coroutine by hand: what is thrown in goes to the body, and what comes back."""
 
 import types
 from types import SimpleNamespace
 
 import pytest
 
-from fastapi_chain.engines.outside import watched
+from fastapi_chain.engines.driving import driven
 
 
 @types.coroutine
@@ -27,7 +27,7 @@ def test_what_is_thrown_in_is_for_the_body(error):
             raise
 
     run = SimpleNamespace(left_behind=0)
-    watching = watched(run, body())
+    watching = driven(run, body())
     assert watching.send(None) == "first"
     with pytest.raises(type(error)):
         watching.throw(error)
@@ -40,7 +40,7 @@ def test_what_comes_back_is_for_the_body():
     async def body():
         return [await pause(1), await pause(2)]
 
-    watching = watched(SimpleNamespace(left_behind=0), body())
+    watching = driven(SimpleNamespace(left_behind=0), body())
     assert [watching.send(None), watching.send("a")] == [1, 2]
     with pytest.raises(StopIteration) as ended:
         watching.send("b")
