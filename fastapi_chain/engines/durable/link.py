@@ -26,7 +26,7 @@ _PAUSES: Final = (0.1, 0.5, 1.0, 2.0)
 _LONGEST: Final = 7.0
 """Seconds after which a database that takes questions and answers none counts as away."""
 
-_SHORTEST: Final = 1.0
+_SHORTEST: Final = 2.0
 """Seconds after which it does for whoever cannot wait at all."""
 
 _until: ContextVar[float] = ContextVar("_until", default=math.inf)
