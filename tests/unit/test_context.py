@@ -33,3 +33,11 @@ def test_how_many_there_are_is_told_where_that_is_known(items: Iterable[str], gi
     seen = [(item, len(link.told)) for item in Progress(link).track(items, given, "rows")]
     assert seen == [("a", 0), ("b", 1)]
     assert link.told == [ProgressInfo(done=n, total=total, text="rows") for n in (1, 2)]
+
+
+def test_what_is_no_number_is_not_told():
+    """Nor is a total that is none: then nobody knows how many there are."""
+    link = Listening()
+    for done, total in ((float("nan"), 2), (float("inf"), 2), (1, float("inf")), (2, float("nan"))):
+        Progress(link)(done, total)
+    assert link.told == [ProgressInfo(done=1, total=None, text=""), ProgressInfo(done=2, total=None, text="")]

@@ -77,6 +77,7 @@ def test_each_by_the_name_of_an_output(planning):
 
     assert planning.plan(ship).names == ("read_lines", "ship")
     assert planning.plan(count).names == ("read_lines", "count")
+    assert planning.plan(ship, count).names == ("read_lines", "ship", "count")
 
 
 def test_each_of_two_outputs(planning):
