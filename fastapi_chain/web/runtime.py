@@ -45,6 +45,9 @@ _log: Final = logging.getLogger("fastapi_chain")
 class Runtime:
     """What `install` makes: the engine of an app from start-up to shutdown, and what is seen of it over HTTP."""
 
+    installed: bool = True
+    """Whether `install` has made it."""
+
     def __init__(
         self,
         app: Any,  # noqa: ANN401 - any Starlette app
