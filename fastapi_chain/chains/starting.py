@@ -49,7 +49,7 @@ class Starting:
         if not blueprint.checked:
             self._learn(call)
             blueprint.plan(call.engine.name)
-        if call.slot is None:
+        if call.slot is None or not call.slot.site.installed:
             self._check_alone()
         limit = blueprint.options.max_pending
         if limit is not None:

@@ -47,6 +47,10 @@ class Site(Protocol):
     def places(self) -> Places:
         """The places for the runs of all chains together."""
 
+    @property
+    def installed(self) -> bool:
+        """Whether the app has it by `install`; else a test client has lent it, and the app is served without."""
+
 
 class Slot:
     """What the middleware of `install` knows of one request."""

@@ -72,7 +72,10 @@ class _Watched:
 
 def _bare(app: object) -> Runtime:
     """Return a runtime for an app that has none."""
-    return Runtime(app, default_engine, History(_KEPT), drain_timeout=0.0, expose_errors=False, expose_values=False)
+    made = Runtime(app, default_engine, History(_KEPT), drain_timeout=0.0, expose_errors=False, expose_values=False)
+    # What an app cannot have without one fails here as it does when the app is served.
+    made.installed = False
+    return made
 
 
 class _Runs:

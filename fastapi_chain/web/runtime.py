@@ -47,6 +47,9 @@ _server_log: Final = logging.getLogger("uvicorn.error")
 class Runtime:
     """What `install` makes: the engine of an app from start-up to shutdown, and what is seen of it over HTTP."""
 
+    installed: bool = True
+    """Whether `install` has made it."""
+
     def __init__(
         self,
         app: Any,  # noqa: ANN401 - any Starlette app

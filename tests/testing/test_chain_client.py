@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, WebSocket
 
-from fastapi_chain import chain, install, task
+from fastapi_chain import EngineError, chain, install, task
 from fastapi_chain.testing import chain_client
 
 life: list[str] = []
@@ -208,3 +208,24 @@ def test_an_app_that_does_not_start_up(app: str, text: str) -> None:
                 pass
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("options", [{"key": "{order}"}, {"idempotent": True}])
+def test_what_needs_install_fails_as_it_does_when_the_app_is_served(options: dict[str, Any]) -> None:
+    """A test client is no more lenient than a server."""
+    alone, installed = FastAPI(), FastAPI()
+    install(installed)
+
+    @task
+    async def save(order: str) -> None: ...
+
+    for app in (alone, installed):
+
+        @app.post("/orders/{order}", status_code=202)
+        @chain(save, **options)
+        async def place(order: str) -> None: ...
+
+    with chain_client(alone) as client, pytest.raises(EngineError, match=r"which needs install\(\)"):
+        client.post("/orders/1")
+    with chain_client(installed) as client:
+        assert client.run_of(client.post("/orders/1")).state == "succeeded"
