@@ -72,17 +72,19 @@ def _conditions(link: Link, wanted: RunFilter) -> "list[sa.ColumnElement[bool]]"
     return conditions
 
 
-def _before(link: Link, created: int, tie: int | str) -> sa.ColumnElement[bool]:
+def _before(link: Link, created: float, tie: int | str) -> sa.ColumnElement[bool]:
     """Return the condition for what comes after that place, the newest being first."""
     earlier = workflows.c.created_at < created
     return sa.or_(earlier, sa.and_(workflows.c.created_at == created, link.tie < tie))
 
 
 def _cursor(row: Row) -> str:
-    return base64.urlsafe_b64encode(f"{round(row.created * 1000)} {row.tie}".encode()).decode().rstrip("=")
+    created, tie = row.place
+    return base64.urlsafe_b64encode(f"{created!r} {tie}".encode()).decode().rstrip("=")
 
 
-def _place(cursor: str) -> tuple[int, int | str]:
+def _place(cursor: str) -> tuple[float, int | str]:
     text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     created, _, tie = text.partition(" ")
-    return int(created), int(tie) if len(tie) < _ID else tie
+    # On SQLite moments are fractions of a millisecond, too: rounded, they would be others.
+    return float(created) if "." in created else int(created), int(tie) if len(tie) < _ID else tie

@@ -62,8 +62,9 @@ class Row(NamedTuple):
     end: EndDoc | None
     error: str | None
     completed: float | None
-    tie: int | str
-    """What tells which of two runs of one moment came first."""
+    place: tuple[float, int | str]
+    """Where it stands among all: its moment just as the database has it, and what tells which of two of one moment came
+    first."""
 
     @property
     def held(self) -> bool:
@@ -110,5 +111,5 @@ def row_of(found: Any) -> Row:  # noqa: ANN401 - a row of SQLAlchemy's
         end=end,
         error=error,
         completed=None if found.completed_at is None else found.completed_at / 1000,
-        tie=found.tie,
+        place=(found.created_at, found.tie),
     )
