@@ -32,18 +32,20 @@ class Schedule:
     Not safe for threads by itself: the fast path holds a lock while it counts down.
     """
 
-    __slots__ = ("_takers", "left", "run", "strict")
+    __slots__ = ("_children", "_states", "_takers", "left", "run", "strict", "sure")
 
     def __init__(self, run: RunState) -> None:
         """Count what each task of *run* still waits for; tasks that have ended already are counted as such."""
         run.settle()
-        states = run.ledger.states
+        states = self._states = run.ledger.states
         self.run = run
-        self.left = list(run.plan.indegrees)
+        left = self.left = list(run.plan.indegrees)
+        children = self._children = run.plan.children
         # Tasks with an upstream that has not succeeded, or with a condition of their own, need a decision.
         self.strict = bytearray(run.plan.conditional)
+        # Whether there are none of those: then what may start is clear.
+        self.sure = not any(self.strict)
         self._takers: dict[int, list[int]] | None = None
-        left, children = self.left, run.plan.children
         for i, state in enumerate(states):
             if state >= SUCCEEDED:
                 for child in children[i]:
@@ -53,20 +55,21 @@ class Schedule:
 
     def ready(self) -> list[int]:
         """Return the tasks that may start now and have not, and skip those that must not."""
-        states = self.run.ledger.states
-        return self._decide([i for i, left in enumerate(self.left) if not left and states[i] == PENDING])
+        states = self._states
+        free = [i for i, left in enumerate(self.left) if not left and states[i] == PENDING]
+        return free if self.sure else self._decide(free)
 
     def ended(self, i: int) -> list[int]:
         """Count task *i*, whose outcome is in the ledger, and return the tasks that may start because of it."""
         free = self._count(i)
-        return self._decide(free) if free else free
+        return free if self.sure else self._decide(free)
 
     def _count(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that wait for nothing any more."""
         left, free = self.left, []
-        if self.run.ledger.states[i] != SUCCEEDED:
+        if self._states[i] != SUCCEEDED:
             self._doubt(i)
-        for child in self.run.plan.children[i]:
+        for child in self._children[i]:
             left[child] -= 1
             if not left[child]:
                 free.append(child)
@@ -74,7 +77,8 @@ class Schedule:
 
     def _doubt(self, i: int) -> None:
         """Have a decision made about all that need task *i*, which has not succeeded: who follows, and who takes."""
-        for child in self.run.plan.children[i]:
+        self.sure = False
+        for child in self._children[i]:
             self.strict[child] = 1
         if self._takers is None:
             self._takers = {}
@@ -89,8 +93,6 @@ class Schedule:
     def _decide(self, free: list[int]) -> list[int]:
         """Return those of *free* that start; skip the others, which may free, or skip, more."""
         strict = self.strict
-        if not any([strict[i] for i in free]):  # noqa: C419 - twice as fast as a generator for the one or two there are
-            return free
         starting: list[int] = []
         todo = free[::-1]
         while todo:

@@ -5,6 +5,8 @@ round, divided by 100. The usual way is the same chain awaited by hand, with wha
 """
 
 import asyncio
+import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ import pydantic
 import tenacity
 from fastapi import Depends, FastAPI
 from fastapi.dependencies.utils import get_dependant, solve_dependencies
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from starlette.requests import Request
 
 from benchmarks import timing
@@ -24,6 +28,7 @@ from benchmarks.goals import Finding
 from benchmarks.graphs import run_source
 from benchmarks.timing import Case, Clock, Effort
 from fastapi_chain import Registry, TaskContext, chain, install
+from fastapi_chain.observe.otel import OpenTelemetry
 
 LENGTH: Final = 100
 
@@ -48,8 +53,12 @@ async def $name($parent: int) -> int:
     return $parent + 1
 """
 
-SINKS: Final[dict[str, Callable[[], Sequence[Callable[[object], None]]]]] = {
+SINKS: Final[dict[str, Callable[[], Sequence[Callable[[Any], None]]]]] = {
     "a sink that does nothing": lambda: [lambda _event: None],
+    "OpenTelemetry without an SDK": lambda: [OpenTelemetry()],
+    "OpenTelemetry with its SDK": lambda: [
+        OpenTelemetry(tracer_provider=TracerProvider(), meter_provider=MeterProvider())
+    ],
 }
 """What `install(sinks=...)` is given, made anew for each measurement."""
 
@@ -123,8 +132,12 @@ def features() -> list[Feature]:
         ),
         Feature(
             what="retries=2, third attempt succeeds", goal="P11", limit=15.0,
-            used=ours(FLAKY, retries=2, backoff=0), without=ours(PLAIN),
-            usual="tenacity's @retry", by_hand=by_hand(FLAKY, at_once),
+            used=logged(ours(FLAKY, retries=2, backoff=0), logging.ERROR), without=ours(PLAIN),
+            usual="nothing is logged by either; tenacity's @retry", by_hand=by_hand(FLAKY, at_once),
+        ),
+        Feature(
+            what="the same, with its two lines in the log",
+            used=logged(ours(FLAKY, retries=2, backoff=0), logging.WARNING), without=ours(PLAIN),
         ),
         Feature(
             what="output check, an int", goal="P12", limit=0.1,
@@ -177,7 +190,7 @@ async def cost(feature: Feature, effort: Effort) -> Finding:
     return Finding(feature.goal, feature.what, added, "µs", feature.limit, note)
 
 
-async def sink_cost(what: str, sinks: Sequence[Callable[[object], None]], effort: Effort) -> Finding:
+async def sink_cost(what: str, sinks: Sequence[Callable[[Any], None]], effort: Effort) -> Finding:
     """Tell what a sink adds to a task, in an app with `install`."""
     cases = {"used": installed(PLAIN, sinks), "without": installed(PLAIN, ())}
     samples = await timing.by_turns(cases, effort)
@@ -234,6 +247,23 @@ def ours(template: str, *, x: object = 1, length: int = LENGTH, **options: Any) 
     return run
 
 
+def logged(run: Run, level: int) -> Run:
+    """Return *run* with its log from *level* on written to where nobody reads it."""
+    log = logging.getLogger("fastapi_chain")
+    handler = logging.FileHandler(os.devnull)
+
+    async def inner() -> None:
+        log.addHandler(handler)
+        log.setLevel(level)
+        try:
+            await run()
+        finally:
+            log.setLevel(logging.NOTSET)
+            log.removeHandler(handler)
+
+    return inner
+
+
 def started(template: str) -> Run:
     """Return a run that is started and waited for."""
     made = planned(template, LENGTH)
@@ -255,7 +285,7 @@ def followed(template: str) -> Run:
     return run
 
 
-def installed(template: str, sinks: Sequence[Callable[[object], None]]) -> Case:
+def installed(template: str, sinks: Sequence[Callable[[Any], None]]) -> Case:
     """Return the case that runs such a chain in an app whose runtime has *sinks*."""
     made = planned(template, LENGTH)
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property, partial
+from os import urandom
 from typing import Any, Final
 
 from fastapi_chain._clock import Clock, utc
@@ -41,7 +41,7 @@ class Telling:
     @cached_property
     def id(self) -> str:
         """128 random bits in hexadecimal, made when first asked for."""
-        return secrets.token_hex(16)
+        return urandom(16).hex()
 
     @property
     def epoch(self) -> float:

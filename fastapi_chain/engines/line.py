@@ -181,9 +181,10 @@ class Line:
 
     def land(self, i: int) -> int:
         """Count task *i*, which has returned, and return the task to go on with."""
-        self.run.ledger.states[i] = SUCCEEDED
-        if self.run.followed:
-            self.run.tell(TaskSucceeded, task=self.run.plan.names[i], attempt=self.run.ledger.attempt(i))
+        run = self.run
+        run.ledger.states[i] = SUCCEEDED
+        if run.followed:
+            run.tell(TaskSucceeded, task=run.plan.names[i], attempt=run.ledger.attempt(i))
         return self.route(self.ended(i))
 
     async def _fall(self, i: int, error: BaseException) -> int:

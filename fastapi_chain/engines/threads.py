@@ -49,12 +49,13 @@ class Home(Protocol):
 class ThreadWorker:
     """A thread that works for a run, and the task it is at."""
 
-    __slots__ = ("at", "home", "late", "until")
+    __slots__ = ("at", "home", "late", "told", "until")
 
     def __init__(self, home: Home, at: int) -> None:
         """Begin at task *at*."""
         self.home = home
         self.at = at
+        self.told = False  # whether it has given the loop something to do
         self.until = 0.0  # when it is time to look whether others want the thread
         self.late: asyncio.Future[object] | None = None  # who waits for it although the run has turned away
 
@@ -122,17 +123,17 @@ class Threads:
                 return NOTHING
             ready = self._count(i, value)
             here = self._choose(worker, ready)
-        self._hand_out(ready)
+        if ready:
+            self._hand_out(worker, ready)
         if here < 0:
-            # On the loop, which learns before of all that this thread has made ready, or the run would seem to be over.
-            post(self._home.loop, self._left, worker)
+            self._leave(worker)
         return here
 
     def _begin(self, i: int) -> None:
         """Put task *i* down as running. The lock is held."""
         run = self._home.run
         run.ledger.states[i] = RUNNING
-        run.ledger.began[i] = run.now()
+        run.ledger.began[i] = run.clock.monotonic()
         if run.followed:
             self._tell(TaskStarted, i, max_attempts=self._home.unit(i).max_attempts)
 
@@ -141,7 +142,7 @@ class Threads:
         run, schedule = self._home.run, self._home.schedule
         assert schedule is not None, "threads start after the straight line"
         run.slots[i] = value
-        run.ended[i] = run.now()
+        run.ended[i] = run.clock.monotonic()
         run.ledger.states[i] = SUCCEEDED
         if run.followed:
             self._tell(TaskSucceeded, i)
@@ -165,15 +166,30 @@ class Threads:
         run = self._home.run
         run.tell_from_anywhere(kind, task=run.plan.names[i], attempt=run.ledger.attempt(i), **fields)
 
-    def _hand_out(self, ready: Iterable[int]) -> None:
-        """Start what this thread does not go on with: `def` tasks right from here, others on the loop."""
+    def _hand_out(self, worker: ThreadWorker, ready: Iterable[int]) -> None:
+        """Start what *worker* does not go on with: `def` tasks right from here, others on the loop."""
         home = self._home
         for i in ready:
             step = home.program.steps[i]
             if step.light and step.threaded:
                 self.start(i)
             else:
+                worker.told = True
                 post(home.loop, home.spawn, i)
+
+    def _leave(self, worker: ThreadWorker) -> None:
+        """Let *worker* go, from its own thread: the loop is woken only if that was the last one.
+
+        One that has given the loop something to do leaves there, after that: or the run would seem to be over before.
+        """
+        if worker.told:
+            post(self._home.loop, self._left, worker)
+            return
+        with self.lock:
+            self._workers.discard(worker)
+            last = not self._workers
+        if last:
+            post(self._home.loop, self._home.wake)
 
     def _raised(self, worker: ThreadWorker, i: int, error: BaseException) -> None:
         """Let the loop see to an error: retries wait there, and hold no thread. If the run was stopped, nobody does."""
