@@ -80,7 +80,13 @@ class Blueprint:
 
     def _known(self, engine: str | None = None) -> Checked:
         known = self._checked
-        if known is None or not self._holds(known) or (engine is not None and engine not in known.engines):
+        # `_holds`, written out: every run comes by here.
+        if (
+            known is None
+            or known.covered != len(self.endpoints)
+            or known.reloads != Registry.reloads
+            or (engine is not None and engine not in known.engines)
+        ):
             known = self._checked = self._check(known, engine)
         return known
 
