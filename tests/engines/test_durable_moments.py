@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from fastapi_chain import Progress, Registry, UnserializableOutput, chain
 from fastapi_chain.engines.base import RunRequest
+from fastapi_chain.engines.durable import courier
 from fastapi_chain.engines.durable.database import processes, workflows
 from fastapi_chain.events import Event, RunFinished
 from fastapi_chain.outcome import ProgressInfo
@@ -108,8 +109,9 @@ async def _rest(following: AsyncIterator[Event]) -> list[Event]:
     return [event async for event in following]
 
 
-def test_what_a_call_elsewhere_reports_in_a_moment(url: str):
+def test_what_a_call_elsewhere_reports_in_a_moment(url: str, monkeypatch: pytest.MonkeyPatch):
     """It is known everywhere, even if the run was over before anybody could follow it."""
+    monkeypatch.setattr(courier, "_MOMENT", 1000.0)
     registry = Registry("r")
 
     @registry.task(limit=1)
