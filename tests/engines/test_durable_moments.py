@@ -383,7 +383,7 @@ def test_items_that_may_happen_once_are_not_begun_again(url: str):
         async with opened(url, ours) as engine:
             run = await ours.start()
             # The numbers, two notes of a beginning, and one outcome.
-            await until(lambda: len(engine.runner._carrying.kept(run.id)) == 4)
+            await until(lambda: len(engine.runner._carrying.kept(run.id)) == 4 and sorted(seen) == [0, 1])
         async with opened(url, ours) as engine:
             found = await carried_on(engine, run)
             assert (found.state, found.reason) == ("failed", "interrupted")
