@@ -64,7 +64,7 @@ class Looking:
         """Return the number of the last event of each run that has any in the database."""
         with self._link.reading() as connection:
             query = sa.select(events.c.run, sa.func.max(events.c.seq)).where(events.c.run.in_(runs))
-            return dict(connection.execute(query.group_by(events.c.run)).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(query.group_by(events.c.run))}
 
     def is_told(self, run: str) -> bool:
         """Whether the database knows any event of a run."""
