@@ -245,3 +245,18 @@ def test_sqlite_tells_parts_of_seconds(tmp_path: Path):
         text = connection.exec_driver_sql("SELECT strftime('%Y-%m', '2026-11-24', '+1 month')").scalar_one()
         assert text == "2026-12"
     engine.dispose()
+
+
+def test_whoever_counts_a_queue_on_sqlite_is_alone(tmp_path: Path):
+    """DBOS counts what runs before it takes more: nobody else may do so in between, or a limit would not hold for all."""
+    engine = database_module.Database(f"sqlite:///{tmp_path}/counted.db").connect(patient=True, size=1)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE workflow_status (queue_name TEXT)")
+        connection.commit()
+        connection.exec_driver_sql("SELECT queue_name FROM workflow_status")
+        driver: Any = connection.connection.driver_connection
+        assert not driver.in_transaction
+        connection.exec_driver_sql("SELECT count(*) FROM workflow_status WHERE queue_name = 'x'")
+        assert driver.in_transaction
+        connection.exec_driver_sql("SELECT count(*) FROM workflow_status WHERE queue_name = 'y'")
+    engine.dispose()

@@ -184,6 +184,8 @@ class Database:
         if self.is_sqlite:
             engine = sa.create_engine(self.url, pool_size=min(size, 5), max_overflow=0, pool_timeout=waits)
             event.listen(engine, "connect", _SqliteSetup(waits))
+            if patient:
+                event.listen(engine, "before_cursor_execute", _count_alone)
         else:
             engine = sa.create_engine(
                 self.url,
@@ -267,6 +269,17 @@ def _hurry(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driv
     """Let each question have its time: whoever asks here cannot wait for a table that somebody else has locked."""
     connection.execute(f"SET statement_timeout = {_PATIENCE * 1000}")
     connection.commit()
+
+
+def _count_alone(connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+    """Let nobody else take from a queue whose runs are being counted, until the count has been acted on.
+
+    DBOS counts before it writes, and pysqlite begins a transaction with the first write only: two processes would each
+    find room for the same last one.
+    """
+    driver: Any = connection.connection.driver_connection
+    if "count(" in statement and "queue_name" in statement and not driver.in_transaction:
+        driver.execute("BEGIN IMMEDIATE")
 
 
 class _SqliteSetup:

@@ -86,7 +86,7 @@ def test_a_slow_database(fleet: Fleet):
     with locked(fleet.url):
         begun = time.monotonic()
         is_unavailable(server.post("/quick?n=1"))
-        assert 4 < time.monotonic() - begun < 9
+        assert 4 < time.monotonic() - begun < 15
     after = works(server)
     assert known(fleet.url) == {before, after}
 
@@ -117,9 +117,9 @@ def test_a_frozen_database(on_postgres: Fleet, own: Databases):
     with frozen(own.server):
         begun = time.monotonic()
         is_unavailable(server.post("/quick?n=1"))
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 15
         is_unavailable(server.get(f"/chains/runs/{before}"))
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 30
     after = works(server)
     assert known(on_postgres.url) == {before, after}
 
@@ -154,7 +154,7 @@ def test_a_database_that_stops_and_starts(on_postgres: Fleet, own: Databases):
     for member in (web, worker):
         member.stop()
     # Both end though they can tell nobody.
-    assert time.monotonic() - begun < 14
+    assert time.monotonic() - begun < 20
     late = on_postgres.server()
     wait_for(lambda: not alive(late.pid), "the end of a server that has no database")
     assert "does not answer." in on_postgres.log
