@@ -152,10 +152,13 @@ class Line:
                 if self.schedule is not None:
                     return self.land(i)
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            return await self._fall(i, error)
+            failure = error
         except asyncio.CancelledError as error:
             return self.cancelled(i, error)
-        return i + 1
+        else:
+            return i + 1
+        # Not while the error is being handled: it would be the context of whatever the next attempt raises or logs.
+        return await self._fall(i, failure)
 
     # --- from the line to workers
 

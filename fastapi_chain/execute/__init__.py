@@ -70,7 +70,6 @@ async def recover(unit: Unit, error: BaseException) -> None:
     Raises:
         asyncio.CancelledError: The run was cancelled; the ledger says so.
     """
-    first = error
     while True:
         try:
             error = error.cause if isinstance(error, Escaped) else error
@@ -86,29 +85,10 @@ async def recover(unit: Unit, error: BaseException) -> None:
             _cancelled(unit, cancelled)
             return
         except Exception as another:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            _part(another, first)
             error = another
         else:
             unit.succeed(value)
             return
-
-
-def _part(error: BaseException, first: BaseException) -> None:
-    """Take the error of the *first* attempt out of the context of *error*, for each attempt stands alone.
-
-    It gets in on the fast path, which is still handling that one. What `raise ... from` says is left alone.
-    """
-    seen, todo = {id(first)}, [error]
-    while todo:
-        one = todo.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if one.__context__ is first:
-            one.__context__ = None
-        todo += [inner for inner in (one.__cause__, one.__context__) if inner is not None]
-        if isinstance(one, BaseExceptionGroup):
-            todo += one.exceptions
 
 
 async def _delay(unit: Unit, error: BaseException) -> float | None:
