@@ -362,6 +362,39 @@ def test_a_value_that_cannot_be_stored(url: str):
     asyncio.run(main())
 
 
+def test_items_that_may_happen_once_are_not_begun_again(url: str):
+    """Each item keeps for itself that it has begun; the others go on."""
+    registry, seen = Registry("r"), Log()
+
+    @registry.task
+    async def numbers() -> list[int]:
+        return [0, 1]
+
+    @registry.task(each=numbers, effect="once")
+    async def pay(n: int) -> int:
+        seen(n)
+        if n == 1 and seen.count(1) == 1:
+            await asyncio.Event().wait()
+        return n
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            run = await ours.start()
+            # The numbers, two notes of a beginning, and one outcome.
+            await until(lambda: len(engine.runner._carrying.kept(run.id)) == 4 and sorted(seen) == [0, 1])
+        async with opened(url, ours) as engine:
+            found = await carried_on(engine, run)
+            assert (found.state, found.reason) == ("failed", "interrupted")
+            assert (found.tasks["pay[0]"].state, sorted(seen)) == ("succeeded", [0, 1])
+            await found.retry()
+            await found.wait(20)
+            assert (found.outputs["pay"], sorted(seen)) == ([0, 1], [0, 1, 1])
+
+    asyncio.run(main())
+
+
 def test_a_row_that_is_there_already_is_no_outage(url: str):
     """What the database refuses because of what is in it is not told as if it did not answer."""
 

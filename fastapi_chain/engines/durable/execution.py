@@ -252,6 +252,13 @@ class Execution:
     async def _perform(self, unit: Unit) -> None:
         """Run a task or an item to its outcome, unless that is kept already."""
         number = self._number(unit)
+        kept = self._prior.recorded.get(number)
+        if kept is not None:
+            # At once: what ends the run early must not find it waiting for what is known.
+            self._restore(unit, kept, self.journal.tell if goes_elsewhere(unit.step.spec) else None)
+            if kept.get("reason") == INTERRUPTED:
+                self.stop(INTERRUPTED)
+            return
         if goes_elsewhere(unit.step.spec):
             await self._elsewhere(unit, number)
             return

@@ -48,4 +48,4 @@ class Prior:
     kept: frozenset[int] = frozenset()
     """The numbers under which something is kept."""
     recorded: Mapping[int, OutcomeDoc] = field(default_factory=dict)
-    """The outcomes that are kept; only looked up where the run is to end early."""
+    """The outcomes that are kept."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final
@@ -137,7 +136,7 @@ class Runner:
         if backend is not None:
             state, prior = backend.inner, Prior()
         else:
-            prior = await self._link.surely(self._prior, run, doc)
+            prior = await self._link.surely(self._prior, run)
             state = self._carried(run, doc)
             for event in prior.logged:
                 keep_line(state, event)
@@ -160,14 +159,9 @@ class Runner:
                 backend.detach(ended=ended)
         return end
 
-    def _prior(self, run: str, doc: RunDoc) -> Prior:
-        prior = replace(self._carrying.prior(run), kept=self._carrying.kept(run))
-        begun, deadline = prior.started, doc["deadline"]
-        late = begun is not None and deadline is not None and time.time() > begun + deadline
-        if prior.cancel is None and not late:
-            return prior
-        # It is to end before anything else runs: what had been done must be known all the same.
-        return replace(prior, recorded=self._carrying.recorded([run])[run])
+    def _prior(self, run: str) -> Prior:
+        prior = self._carrying.prior(run)
+        return replace(prior, kept=self._carrying.kept(run), recorded=self._carrying.recorded([run])[run])
 
     def _carried(self, run: str, doc: RunDoc) -> StoredState:
         """Return a run that comes from the database, with nothing of it run."""
