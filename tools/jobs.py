@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "jobs"
 DATA_FILE = ROOT / ".cache" / "coverage" / "data"
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 """The versions of Python that the library supports."""
 
 EXTRAS = "cli,dashboard,durable,mypy,otel,testing"

@@ -89,7 +89,7 @@ async def send(print_invoice: bytes) -> None:
 async def sync_customers(progress: Progress) -> int:
     for done in range(0, 1250, 250):
         progress(done, 1250, "customers")
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.8)
     log.info("1250 customers are in sync")
     return 1250
 

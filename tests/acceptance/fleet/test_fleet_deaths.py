@@ -1,13 +1,38 @@
 """Workers that are frozen, and tasks that kill whoever runs them."""
 
 import signal
+import sqlite3
 import time
 
 import sqlalchemy as sa
 
 from fastapi_chain.engines.durable.database import Database, workflows
-from tests.acceptance.fleet.stage import Fleet
+from tests.acceptance.fleet.stage import Fleet, Member
 from tests.engines.zygote import alive, wait_for
+
+
+def freeze(fleet: Fleet, member: Member) -> None:
+    """Stop *member* where it stands; but not in the middle of writing to SQLite, where nobody else can write then."""
+    member.signal(signal.SIGSTOP)
+    while is_locked(fleet.url):
+        member.signal(signal.SIGCONT)
+        time.sleep(0.01)
+        member.signal(signal.SIGSTOP)
+
+
+def is_locked(url: str) -> bool:
+    """Whether a SQLite file has been locked for longer than those who run need."""
+    kind, _, path = url.partition(":///")
+    if kind != "sqlite":
+        return False
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        connection.close()
+    return False
 
 
 def test_a_frozen_worker_cannot_write_when_it_goes_on(fleet: Fleet):
@@ -17,7 +42,7 @@ def test_a_frozen_worker_cannot_write_when_it_goes_on(fleet: Fleet):
     run = web.start("frozen")
     fleet.until("begin", run)
     other = fleet.worker(TIME_TO_LIVE="2").up()
-    frozen.signal(signal.SIGSTOP)
+    freeze(fleet, frozen)
     begun = fleet.until("begin", run, 2)
     assert [line[1] for line in begun] == [frozen.pid, other.pid]
     fleet.tell("go on")

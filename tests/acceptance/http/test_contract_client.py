@@ -265,7 +265,8 @@ def test_requests_that_are_repeated_or_too_many(ann):
     # The response was out when the commit failed.
     promised = ann.post("/fails")
     assert promised.status == 202
-    gone = ann.get(promised.headers["location"])
+    while (gone := ann.get(promised.headers["location"])).status == 200:
+        assert gone.json()["state"] == "queued"
     assert gone.problem == "run-not-found"
     assert gone.json()["detail"].startswith(f"Run '{promised.headers['x-chain-run']}' has never begun: ")
 
