@@ -189,14 +189,14 @@ async def serve(port: int, *, stay: bool) -> None:
     runtime = install(app, sinks=[printer], expose_errors=True, expose_values=True)
     app.include_router(runtime.router(), prefix="/chains")
     app.include_router(runtime.dashboard(allow_anonymous=True), prefix="/chains/ui")
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=port, log_level="warning"))
-    serving = asyncio.create_task(server.serve())
+    config = uvicorn.Config(app, host=HOST, port=port, log_level="warning")
+    # If the port is taken, this says so and exits.
+    listening = config.bind_socket()
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listening]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
-    if serving.done():
-        await serving
-        return
-    base = f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}"
+    base = f"http://{HOST}:{listening.getsockname()[1]}"
     print(f"Serving on {base}\n", flush=True)
     await _orders(base, printer)
     pages = await asyncio.to_thread(_look, f"{base}/chains/ui/")

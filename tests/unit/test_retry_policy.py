@@ -62,6 +62,8 @@ def test_retry_after_asks_for_a_time():
     decides = policy(retries=1, retry_on=OSError)
     assert [delay(decides, n, RetryAfter(7)) for n in (1, 2)] == [7.0, None]
     assert delay(policy(retries=1, give_up_on=RetryAfter), 1, RetryAfter(7)) is None
+    own = policy(retry=AsyncRetrying(stop=stop_after_attempt(2), retry=retry_if_exception_type(OSError)))
+    assert [delay(own, n, RetryAfter(7)) for n in (1, 2)] == [7.0, None]
 
 
 def test_a_policy_of_the_users_own():
