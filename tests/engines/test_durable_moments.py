@@ -1,6 +1,7 @@
 """What happens to runs at awkward moments, and what a durable engine keeps of what tasks return."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -52,6 +53,68 @@ def test_a_start_that_comes_to_nothing(url: str):
             assert (called_off.cancelled(), engine.runner.running) == (True, 0)
             left = engine.start(engine.take(RunRequest(ours.plan, {})))
         assert left.cancelled()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "when it has ended"])
+def test_a_run_is_faster_than_the_word_that_it_is_stored(url: str, moment: str):
+    """Queued, it may begin here before whoever queued it hears of it: it is shown as it is here, with what was raised."""
+    registry, go_on, bad = Registry("r"), asyncio.Event(), ValueError("bad")
+
+    @registry.task
+    async def only() -> None:
+        await go_on.wait()
+        raise bad
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours, max_running=1) as engine:
+            stored, hear = threading.Event(), threading.Event()
+
+            def hold_up(*_: object) -> None:
+                if threading.current_thread().name.startswith("fastapi-chain-store") and not stored.is_set():
+                    stored.set()
+                    hear.wait(20)
+
+            sa.event.listen(engine.link.engine, "checkin", hold_up)
+            run = engine.take(RunRequest(ours.plan, {}))
+            starting = engine.start(run)
+            await until(lambda: run.tasks["only"].state == "running")
+            if moment == "when it has ended":
+                go_on.set()
+                await engine.runner.idle()
+            assert (stored.is_set(), starting.done()) == (True, False)
+            hear.set()
+            await starting
+            assert run.tasks["only"].state == ("running" if moment == "while it runs" else "failed")
+            go_on.set()
+            await run.wait(20)
+            assert run.errors["only"] is bad
+
+    asyncio.run(main())
+
+
+def test_what_is_handed_over_to_a_process_that_has_left_its_runs(url: str):
+    """It does not begin there: whoever comes next runs it."""
+    registry, seen = Registry("r"), Log()
+
+    @registry.task
+    async def only() -> None:
+        seen("only")
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            engine.runner.leave()
+            run = engine.take(RunRequest(ours.plan, {}))
+            await engine.start(run)
+        assert seen == []
+        async with opened(url, ours) as engine:
+            assert (await carried_on(engine, run)).state == "succeeded"
+        assert seen == ["only"]
 
     asyncio.run(main())
 
