@@ -15,6 +15,7 @@ from fastapi_chain import Progress, Registry, UnserializableOutput, chain
 from fastapi_chain.engines.base import RunRequest
 from fastapi_chain.engines.durable import courier
 from fastapi_chain.engines.durable.database import processes, workflows
+from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.events import Event, RunFinished
 from fastapi_chain.outcome import ProgressInfo
 from tests.engines.kit import Log, states
@@ -166,6 +167,54 @@ def test_a_run_is_followed_though_it_is_taken_away(url: str, moment: str):
             assert isinstance(heard[-1], RunFinished)
 
     asyncio.run(main())
+
+
+def test_a_run_is_taken_away_between_its_end_and_the_word_of_it(url: str):
+    """Taken up again here, it is shown as it is there: nothing runs twice, and its end is told once."""
+    registry, seen, go_on = Registry("r"), Log(), asyncio.Event()
+
+    @registry.task
+    async def only() -> int:
+        seen("only")
+        await go_on.wait()
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            held, free = threading.Event(), threading.Event()
+
+            def hold_up(*given: object) -> None:
+                if "INTO fastapi_chain_events" in str(given[2]):
+                    held.set()
+                    free.wait(20)
+
+            sa.event.listen(engine.link.engine, "before_cursor_execute", hold_up)
+            run = await ours.start()
+            await until(lambda: bool(seen))
+            following = run.events()
+            heard = [await anext(following)]
+            reader = asyncio.create_task(_rest(following))
+            go_on.set()
+            await until(lambda: held.is_set() and len(engine.runner._carrying.kept(run.id)) == 1)
+            engine.keeper.let_go([engine.process])
+            # What carries it on finds all of it done.
+            await until(lambda: _status(engine, run.id) == "SUCCESS")
+            assert (reader.done(), len(engine.runner._active)) == (False, 1)
+            free.set()
+            heard += await asyncio.wait_for(reader, 30)
+            assert (run.state, run[only], seen) == ("succeeded", 1, ["only"])
+            assert [event.seq for event in heard] == list(range(1, len(heard) + 1))
+            assert [event.kind for event in heard].count("run.finished") == 1
+
+    asyncio.run(main())
+
+
+def _status(engine: DurableEngine, run: str) -> str:
+    with engine.link.reading() as connection:
+        query = sa.select(workflows.c.status).where(workflows.c.workflow_uuid == run)
+        return str(connection.execute(query).scalar_one())
 
 
 async def _rest(following: AsyncIterator[Event]) -> list[Event]:
