@@ -1,6 +1,7 @@
 """What happens to runs at awkward moments, and what a durable engine keeps of what tasks return."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from fastapi_chain import Progress, Registry, UnserializableOutput, chain
 from fastapi_chain.engines.base import RunRequest
 from fastapi_chain.engines.durable import courier
 from fastapi_chain.engines.durable.database import processes, workflows
+from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.events import Event, RunFinished
 from fastapi_chain.outcome import ProgressInfo
 from tests.engines.kit import Log, states
@@ -52,6 +54,68 @@ def test_a_start_that_comes_to_nothing(url: str):
             assert (called_off.cancelled(), engine.runner.running) == (True, 0)
             left = engine.start(engine.take(RunRequest(ours.plan, {})))
         assert left.cancelled()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("moment", ["while it runs", "when it has ended"])
+def test_a_run_is_faster_than_the_word_that_it_is_stored(url: str, moment: str):
+    """Queued, it may begin here before whoever queued it hears of it: it is shown as it is here, with what was raised."""
+    registry, go_on, bad = Registry("r"), asyncio.Event(), ValueError("bad")
+
+    @registry.task
+    async def only() -> None:
+        await go_on.wait()
+        raise bad
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours, max_running=1) as engine:
+            stored, hear = threading.Event(), threading.Event()
+
+            def hold_up(*_: object) -> None:
+                if threading.current_thread().name.startswith("fastapi-chain-store") and not stored.is_set():
+                    stored.set()
+                    hear.wait(20)
+
+            sa.event.listen(engine.link.engine, "checkin", hold_up)
+            run = engine.take(RunRequest(ours.plan, {}))
+            starting = engine.start(run)
+            await until(lambda: run.tasks["only"].state == "running")
+            if moment == "when it has ended":
+                go_on.set()
+                await engine.runner.idle()
+            assert (stored.is_set(), starting.done()) == (True, False)
+            hear.set()
+            await starting
+            assert run.tasks["only"].state == ("running" if moment == "while it runs" else "failed")
+            go_on.set()
+            await run.wait(20)
+            assert run.errors["only"] is bad
+
+    asyncio.run(main())
+
+
+def test_what_is_handed_over_to_a_process_that_has_left_its_runs(url: str):
+    """It does not begin there: whoever comes next runs it."""
+    registry, seen = Registry("r"), Log()
+
+    @registry.task
+    async def only() -> None:
+        seen("only")
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            engine.runner.leave()
+            run = engine.take(RunRequest(ours.plan, {}))
+            await engine.start(run)
+        assert seen == []
+        async with opened(url, ours) as engine:
+            assert (await carried_on(engine, run)).state == "succeeded"
+        assert seen == ["only"]
 
     asyncio.run(main())
 
@@ -103,6 +167,54 @@ def test_a_run_is_followed_though_it_is_taken_away(url: str, moment: str):
             assert isinstance(heard[-1], RunFinished)
 
     asyncio.run(main())
+
+
+def test_a_run_is_taken_away_between_its_end_and_the_word_of_it(url: str):
+    """Taken up again here, it is shown as it is there: nothing runs twice, and its end is told once."""
+    registry, seen, go_on = Registry("r"), Log(), asyncio.Event()
+
+    @registry.task
+    async def only() -> int:
+        seen("only")
+        await go_on.wait()
+        return 1
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            held, free = threading.Event(), threading.Event()
+
+            def hold_up(*given: object) -> None:
+                if "INTO fastapi_chain_events" in str(given[2]):
+                    held.set()
+                    free.wait(20)
+
+            sa.event.listen(engine.link.engine, "before_cursor_execute", hold_up)
+            run = await ours.start()
+            await until(lambda: bool(seen))
+            following = run.events()
+            heard = [await anext(following)]
+            reader = asyncio.create_task(_rest(following))
+            go_on.set()
+            await until(lambda: held.is_set() and len(engine.runner._carrying.kept(run.id)) == 1)
+            engine.keeper.let_go([engine.process])
+            # What carries it on finds all of it done.
+            await until(lambda: _status(engine, run.id) == "SUCCESS")
+            assert (reader.done(), len(engine.runner._active)) == (False, 1)
+            free.set()
+            heard += await asyncio.wait_for(reader, 30)
+            assert (run.state, run[only], seen) == ("succeeded", 1, ["only"])
+            assert [event.seq for event in heard] == list(range(1, len(heard) + 1))
+            assert [event.kind for event in heard].count("run.finished") == 1
+
+    asyncio.run(main())
+
+
+def _status(engine: DurableEngine, run: str) -> str:
+    with engine.link.reading() as connection:
+        query = sa.select(workflows.c.status).where(workflows.c.workflow_uuid == run)
+        return str(connection.execute(query).scalar_one())
 
 
 async def _rest(following: AsyncIterator[Event]) -> list[Event]:

@@ -4,11 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fastapi_chain import Outcome, Registry, Run, Skip, TaskFailed, UnserializableOutput, chain
+from fastapi_chain.engines.durable.database import steps
+from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.schema import Numbers
 from fastapi_chain.errors import EngineError
-from fastapi_chain.events import RunFinished
+from fastapi_chain.events import Event, RunFinished
 from tests.engines.kit import Log, states
 from tests.engines.opened import opened, until
 
@@ -132,6 +135,54 @@ def test_events_go_on_where_they_stopped(url: str):
             assert rest == [event.seq for event in told[3:]]
 
     asyncio.run(main())
+
+
+def test_whoever_follows_a_run_where_it_is_carried_on_hears_all_of_it(url: str):
+    """What happened before comes from the database, and what happens here from here: each event once, from wherever."""
+    registry, go_on = Registry("r"), asyncio.Event()
+
+    @registry.task
+    async def first() -> int:
+        return 1
+
+    @registry.task(after=[first])
+    async def second() -> int:
+        await go_on.wait()
+        return 2
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours) as engine:
+            run = await ours.start()
+            await until(lambda: bool(engine._desk._looking.events(run.id, 0)))
+        async with opened(url, ours) as engine:
+            await until(lambda: bool(engine.runner._active))
+            (execution,) = engine.runner._active
+            before = execution.journal.before
+            # What has happened here is in the database as well by now.
+            await until(lambda: bool(engine._desk._looking.events(run.id, before)))
+            found = await engine.find(run.id)
+            assert found is not None
+            readers = [asyncio.create_task(_told(Run(found), after)) for after in (0, before - 1, before)]
+            await asyncio.sleep(0)
+            go_on.set()
+            whole, last, rest = await asyncio.gather(*readers)
+        assert [event.kind for event in whole[:before]] == [
+            "run.started",
+            "task.started",
+            "task.succeeded",
+            "task.started",
+        ]
+        assert [event.kind for event in rest] == ["task.started", "task.succeeded", "run.finished"]
+        assert [event.seq for event in whole] == list(range(1, before + 4))
+        assert (last, rest) == (whole[before - 1 :], whole[before:])
+
+    asyncio.run(main())
+
+
+async def _told(run: Run, after: int) -> list[Event]:
+    return [event async for event in run.events(after=after)]
 
 
 def test_a_run_that_was_cancelled_meanwhile_ends_and_is_undone(url: str):
@@ -336,6 +387,56 @@ def test_an_undo_that_is_done_is_not_done_again(url: str):
         assert run.state == "failed"
         assert seen == ["undo two", "undo one", "undo one"]
         assert [run.tasks[name].undone for name in ("one", "two", "bad")] == [True, True, False]
+
+    asyncio.run(main())
+
+
+def test_an_undo_of_an_item_that_is_done_is_not_done_again(url: str):
+    """A fan-out that was being undone is undone to its end: each item once, kept under a number of its own."""
+    seen, ended = Log(), Log()
+    registry = Registry("r")
+
+    async def take_back(ship: str) -> None:
+        seen(ship)
+        if len(seen) == 2:
+            await asyncio.Event().wait()
+
+    @registry.task
+    async def lines() -> list[int]:
+        return [0, 1, 2, 3]
+
+    @registry.task(each=lines, undo=take_back)
+    async def ship(line: int) -> str:
+        if line == 3:
+            raise Skip("nothing to ship")
+        ended(f"p{line}")
+        return f"p{line}"
+
+    @registry.task(after=[ship])
+    async def bad() -> None:
+        raise ValueError("bad")
+
+    ours = chain(registry, name="ours")
+
+    def undos(engine: DurableEngine) -> dict[int, str]:
+        query = sa.select(steps.c.function_id, steps.c.function_name).where(steps.c.function_name.startswith("undo"))
+        with engine.link.reading() as connection:
+            return {row.function_id: row.function_name for row in connection.execute(query)}
+
+    async def main() -> None:
+        plan = ours.plan
+        numbers, i = Numbers(plan.names, plan, 0), plan.names.index("ship")
+        async with opened(url, ours) as engine:
+            run = await ours.start()
+            await until(lambda: len(seen) == 2)
+            last = int(seen[0][1:])
+            assert undos(engine) == {numbers.item_undo(i, last): f"undo ship[{last}]"}
+        async with opened(url, ours) as engine:
+            run = await carried_on(engine, run)
+            assert undos(engine) == {numbers.item_undo(i, k): f"undo ship[{k}]" for k in range(3)}
+        first, second, third = reversed(ended)
+        assert (run.state, seen) == ("failed", [first, second, second, third])
+        assert [item.undone for item in run.tasks["ship"].items.values()] == [True, True, True, False]
 
     asyncio.run(main())
 

@@ -32,7 +32,6 @@ from fastapi_chain.outcome import RunState as StateName
 from fastapi_chain.plan.nodes import MISSING
 from fastapi_chain.run import RunBackend
 from fastapi_chain.schedule import PlanRun
-from fastapi_chain.spec import Source
 
 from .children import Elsewhere, child_doc, child_id, goes_elsewhere, queue_of
 from .documents import OutcomeDoc, dump_outcome, has_value, load_loss, load_outcome
@@ -343,13 +342,12 @@ class Execution:
 
     def _interrupted(self, unit: Unit) -> None:
         """Put down that *unit* had begun when its process died, and may or may not have taken effect."""
-        source: Source = unit.step.spec.source
         unit.begin()
         unit.fail(
             # With effect="once" it is not started again by itself.
             RunError(
                 what=f"Task {unit.name!r} had begun when its process died, and may or may not have taken effect.",
-                rows=(("declared at", source.at),),
+                rows=(("declared at", unit.step.spec.source.at),),
                 fixes=("find out whether it has taken effect, then: await run.retry()",),
             )
         )

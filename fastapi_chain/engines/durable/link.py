@@ -59,14 +59,16 @@ class Link:
 
     async def patiently(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Do the same for what may take its time."""
-        return await self._begin(lambda: fn(*args, **kwargs), math.inf)
+        future = self._begin(lambda: fn(*args, **kwargs), math.inf)
+        await asyncio.wait((future,))
+        return future.result()
 
     def _begin(self, fn: Callable[[], R], seconds: float) -> "asyncio.Future[R]":
         context = copy_context()
         context.run(_until.set, time.monotonic() + seconds)
         future = asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(fn))
-        # Nobody may be there any more to hear what it raises.
-        future.add_done_callback(_hear)
+        # Nobody may be there any more to hear what it raises. Cancelled it is by nobody: it is left where it is.
+        future.add_done_callback(lambda done: done.exception())
         return future
 
     def shortly(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -154,8 +156,3 @@ class Link:
         """End all connections."""
         self._threads.shutdown(wait=False)
         self.engine.dispose()
-
-
-def _hear(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled():
-        future.exception()
