@@ -95,6 +95,9 @@ class Telling:
         if self.followed:
             # What a thread has told comes before what follows from it.
             self._flush()
+        elif not self.sinks and not any(one.wants(kind) for one in self.heed):
+            self.seq += 1
+            return
         self._tell(kind, self.now() if moment is None else moment, **fields)
 
     def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
@@ -102,12 +105,9 @@ class Telling:
             # What a task has reported last comes before its end.
             self._tell_progress(fields.get("task"))
         self.seq += 1
-        heed: list[Callable[[Event], None]] = [one for one in self.heed if one.wants(kind)]
-        if not heed and not self.sinks:
-            return
         at = utc(moment + self.epoch)
         event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
-        for sink in (*heed, *self.sinks):
+        for sink in (*self.heed, *self.sinks):
             try:
                 sink(event)
             except Exception:  # noqa: BLE001 - whatever is wrong with a sink is no business of the run

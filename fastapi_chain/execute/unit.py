@@ -237,8 +237,9 @@ class Unit:
         note = f"{RAISED_BY}{self.name!r}, attempt {attempt} of {self._most(attempt)}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
         with suppress(Exception):
-            earlier = [text for text in getattr(error, "__notes__", ()) if not text.startswith(RAISED_BY)]
-            error.__notes__ = [*earlier, note]
+            earlier = getattr(error, "__notes__", None)
+            kept = [text for text in earlier if not text.startswith(RAISED_BY)] if earlier else []
+            error.__notes__ = [*kept, note]
 
 
 def _failed(error: BaseException) -> AttemptState:
