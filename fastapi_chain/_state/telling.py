@@ -107,7 +107,8 @@ class Telling:
         self.seq += 1
         at = utc(moment + self.epoch)
         event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
-        for sink in (*self.heed, *self.sinks):
+        hearers: tuple[Callable[[Event], None], ...] = (*self.heed, *self.sinks)
+        for sink in hearers:
             try:
                 sink(event)
             except Exception:  # noqa: BLE001 - whatever is wrong with a sink is no business of the run
