@@ -82,6 +82,8 @@ async def take(case: Case, times: int) -> Sample:
 
 async def fitting(case: Case, seconds: float) -> int:
     """Return how many runs of *case* fill a sample of *seconds*."""
+    # The first run compiles and fills caches. If it counted, a sample would often be one run with cold caches.
+    await case(1)
     times = 1
     while times < MOST_RUNS:
         took = (await take(case, times)).wall * times

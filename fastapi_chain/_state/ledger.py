@@ -71,6 +71,19 @@ def _of_attempt(told: TracebackException) -> bool:
     return isinstance(notes, list) and any(str(note).startswith(RAISED_BY) for note in notes)
 
 
+class Rough:
+    """An attempt that is over, as it was put down: few attempts are ever looked at, so a record is made only then."""
+
+    __slots__ = ("began", "ended", "error", "state")
+
+    def __init__(self, state: AttemptState, began: float, ended: float, error: ErrorInfo | None) -> None:
+        """Keep what an `Attempt` tells; *began* and *ended* are on the monotonic clock."""
+        self.state: Final = state
+        self.began: Final = began
+        self.ended: Final = ended
+        self.error: Final = error
+
+
 class Ledger:
     """The states of some tasks or items, by number."""
 
@@ -92,8 +105,8 @@ class Ledger:
         self.ended = ended
 
     @cached_property
-    def past(self) -> dict[int, list[Attempt]]:
-        """The attempts that are over, the last success excepted."""
+    def past(self) -> dict[int, list[Attempt | Rough]]:
+        """The attempts that are over, the last success excepted; `over` gives them as records."""
         return {}
 
     @cached_property
@@ -146,35 +159,51 @@ class Ledger:
         """Return when the first attempt began, those before the run was last retried not counted."""
         past = self.past.get(i, ())
         before = self.before(i)
-        return past[before].started_at.timestamp() - self.epoch if len(past) > before else self.began[i]
+        if len(past) <= before:
+            return self.began[i]
+        one = past[before]
+        return one.began if isinstance(one, Rough) else one.started_at.timestamp() - self.epoch
 
-    def close(self, i: int, state: AttemptState, now: float, error: BaseException | None) -> None:
+    def close(self, i: int, state: AttemptState, now: float, error: ErrorInfo | None) -> None:
         """Put the running attempt down as over."""
-        past = self.past.setdefault(i, [])
-        past.append(self._attempt(i, len(past) + 1, state, now, None if error is None else error_info(error)))
+        self.past.setdefault(i, []).append(Rough(state, self.began[i], now, error))
 
-    def _attempt(self, i: int, n: int, state: AttemptState, end: float | None, error: ErrorInfo | None) -> Attempt:
-        past = self.past.get(i, ())
-        began = self.began[i] + self.epoch
+    def over(self, i: int) -> list[Attempt]:
+        """Return the attempts that are over, the last success excepted, in order."""
+        records: list[Attempt] = []
+        for k, one in enumerate(self.past.get(i, ())):
+            if isinstance(one, Rough):
+                made = self._attempt(records, one.state, one.began, one.ended, one.error)
+                self.past[i][k] = made
+                records.append(made)
+            else:
+                records.append(one)
+        return records
+
+    def _attempt(
+        self, past: list[Attempt], state: AttemptState, began: float, end: float | None, error: ErrorInfo | None
+    ) -> Attempt:
+        """Return the attempt that came after *past*."""
         # The wait before this attempt is the gap after the one before it.
-        last = past[n - 2].finished_at if len(past) >= n - 1 > 0 else None
+        last = past[-1].finished_at if past else None
+        at = began + self.epoch
         return Attempt(
-            n=n,
+            n=len(past) + 1,
             state=state,
-            started_at=utc(began),
+            started_at=utc(at),
             finished_at=None if end is None else utc(end + self.epoch),
             error=error,
-            backoff=None if last is None else max(0.0, began - last.timestamp()),
+            backoff=None if last is None else max(0.0, at - last.timestamp()),
         )
 
     def attempts(self, i: int) -> tuple[Attempt, ...]:
         """Return all attempts, in order."""
-        past = tuple(self.past.get(i, ()))
+        past = self.over(i)
         state = _ENDED_AS.get(self.states[i])
         if state is None:
-            return past
+            return tuple(past)
         end = self.ended[i] if state == "succeeded" else None
-        return (*past, self._attempt(i, len(past) + 1, state, end, None))
+        return (*past, self._attempt(past, state, self.began[i], end, None))
 
     def record(
         self, i: int, name: str, *, after: tuple[str, ...] = (), max_attempts: int = 1, optional: bool = False

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import cached_property, partial
 from os import urandom
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastapi_chain._clock import Clock, utc
 from fastapi_chain._threads import on_loop
@@ -22,6 +22,16 @@ PROGRESS_SECONDS: Final = 0.1
 _NOT_AFTER_PROGRESS: Final = {TaskStarted, TaskProgressed}
 
 
+class Heed(Protocol):
+    """Who is told only what is told anyway, and not even all of that."""
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether it would do anything with an event of that class now."""
+
+    def __call__(self, event: Event) -> None:
+        """Take *event*."""
+
+
 class Telling:
     """The part of a run that tells of it."""
 
@@ -31,7 +41,7 @@ class Telling:
     loop: asyncio.AbstractEventLoop | None = None
     finished: float | None = None
     sinks: tuple[Callable[[Event], None], ...] = ()
-    heed: tuple[Callable[[Event], None], ...] = ()
+    heed: tuple[Heed, ...] = ()
     """Who is told only what is told anyway: what goes wrong."""
     followed: bool = False
     """Whether anybody wants to know of more than what goes wrong."""
@@ -85,6 +95,9 @@ class Telling:
         if self.followed:
             # What a thread has told comes before what follows from it.
             self._flush()
+        elif not self.sinks and not any(one.wants(kind) for one in self.heed):
+            self.seq += 1
+            return
         self._tell(kind, self.now() if moment is None else moment, **fields)
 
     def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
@@ -94,7 +107,8 @@ class Telling:
         self.seq += 1
         at = utc(moment + self.epoch)
         event = kind(run_id=self.id, chain=self.plan.chain, seq=self.seq, at=at, **fields)
-        for sink in (*self.heed, *self.sinks):
+        hearers: tuple[Callable[[Event], None], ...] = (*self.heed, *self.sinks)
+        for sink in hearers:
             try:
                 sink(event)
             except Exception:  # noqa: BLE001 - whatever is wrong with a sink is no business of the run

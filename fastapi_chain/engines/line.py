@@ -18,7 +18,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 
 from anyio import CancelScope
 
@@ -57,6 +56,8 @@ class Line:
     """The main task, once it has left the line: made with the schedule."""
     workers: set[Worker]
     """The other tasks: made with the schedule."""
+    states: bytearray
+    """Those of the ledger: at hand from then on."""
 
     def __init__(self, run: RunState, program: Program, hop: Hopper) -> None:
         """Prepare to run *program* for *run*, which is open; threads come from *hop*'s pool."""
@@ -171,6 +172,7 @@ class Line:
         run.main, run.left_behind = self.main, 0
         self.worker = Worker(self)
         self.workers = set()
+        self.states = run.ledger.states
         if run.pos >= 0:
             self.worker.at = run.pos
         run.pos = OFF_LINE
@@ -185,10 +187,11 @@ class Line:
     def land(self, i: int) -> int:
         """Count task *i*, which has returned, and return the task to go on with."""
         run = self.run
-        run.ledger.states[i] = SUCCEEDED
+        self.states[i] = SUCCEEDED
         if run.followed:
             run.tell(TaskSucceeded, task=run.plan.names[i], attempt=run.ledger.attempt(i))
-        return self.route(self.ended(i))
+        ready = self.ended(i)
+        return self.route(ready) if ready else NOTHING
 
     async def _fall(self, i: int, error: BaseException) -> int:
         """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
@@ -268,21 +271,22 @@ class Line:
         # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each
         # other.
         worker.task = asyncio.Task(body, loop=self.loop)
-        worker.task.add_done_callback(partial(self._left, worker))
+        worker.task.add_done_callback(worker.gone)
         self.workers.add(worker)
 
     # --- the end
 
-    def _left(self, worker: Worker, task: "asyncio.Task[None]") -> None:
-        """Let *worker* go. It may never have begun: one that is cancelled before its first step runs no code at all."""
+    def dismiss(self, worker: Worker, task: "asyncio.Task[None] | None" = None) -> None:
+        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
         self.workers.discard(worker)
-        if task.cancelled():
+        if task is not None and task.cancelled():
             # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
             self._halt()
-        elif task.exception() is not None:
+        elif task is not None and task.exception() is not None:
             self.broken = task.exception()
             self._halt()
-        self.wake()
+        if self.done is not None:
+            self.wake()
 
     def _halt(self) -> None:
         """Cancel the run from inside, unless it has been stopped already."""

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from fastapi_chain._clock import Timer, utc
 from fastapi_chain._fastapi import without_secrets
-from fastapi_chain._state import RunState, Sink
+from fastapi_chain._state import RunState
 from fastapi_chain._state.ledger import SUCCEEDED
+from fastapi_chain._state.telling import Heed
 from fastapi_chain._threads import Hopper, finish, on_loop, settle
 from fastapi_chain._trace import trace_of
 from fastapi_chain.engines.again import reopen
@@ -41,7 +42,7 @@ class Home(Protocol):
     """What a run needs of its engine."""
 
     hop: Hopper
-    heed: tuple[Sink, ...]
+    heed: tuple[Heed, ...]
 
     @property
     def kept(self) -> "Kept | None":

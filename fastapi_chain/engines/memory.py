@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from fastapi_chain._fastapi import overrides_of
 from fastapi_chain._state import RunState, Sink
+from fastapi_chain._state.telling import Heed
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
 from fastapi_chain.engines.fan import FanOutRun
 from fastapi_chain.engines.program import Gates, Program
@@ -42,7 +43,7 @@ class MemoryEngine(Remembering):
     hold_soon: Final = None
     enlist: Final = None
     max_pending: int | None = None
-    heed: tuple[Sink, ...] = (log_event,)
+    heed: tuple[Heed, ...] = (log_event,)
 
     def __init__(
         self,

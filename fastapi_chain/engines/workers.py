@@ -39,6 +39,9 @@ class Home(Protocol):
     def route(self, ready: list[int]) -> int:
         """Return the task of *ready* to go on with here; start the others elsewhere."""
 
+    def dismiss(self, worker: "Worker", task: "asyncio.Task[None] | None" = None) -> None:
+        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
+
     def ended(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that may start because of it."""
 
@@ -67,13 +70,8 @@ class Worker:
         """Run task *i* and whatever it makes ready, one after the other, for as long as that is a plain call."""
         line, turn = self.line, CHUNK
         run, steps = line.run, line.program.steps
-        slots, states, began, ended, now = (
-            run.slots,
-            run.ledger.states,
-            run.ledger.began,
-            run.ended,
-            run.clock.monotonic,
-        )
+        slots, ended, ledger, now = run.slots, run.ended, run.ledger, run.clock.monotonic
+        states, began = ledger.states, ledger.began
         me = self.task or asyncio.current_task(run.loop)
         assert me is not None, "a worker is an asyncio task"
         failure: Exception | None = None
@@ -107,6 +105,17 @@ class Worker:
                 # Everybody else on the loop gets a turn.
                 turn = CHUNK
                 await asyncio.sleep(0)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Leave by oneself, which spares the loop a turn; unless something is wrong, or this is the main task."""
+        if self.task is not None and not self.task.cancelling():
+            self.task.remove_done_callback(self.gone)
+            self.line.dismiss(self)
+
+    def gone(self, task: "asyncio.Task[None]") -> None:
+        """Leave, however that came about: one that is cancelled before its first step runs no code at all."""
+        self.line.dismiss(self, task)
 
     def tell(self, i: int) -> None:
         """Tell those who follow that task *i* has started."""

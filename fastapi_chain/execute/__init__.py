@@ -98,7 +98,7 @@ async def _delay(unit: Unit, error: BaseException) -> float | None:
         return None
     ledger, i = unit.ledger, unit.i
     try:
-        return await policy.delay(ledger.attempt(i) - ledger.before(i), error, unit.run.now() - ledger.first(i))
+        return await policy.delay(ledger.attempt(i) - ledger.before(i), error, unit.since_first)
     except Exception as broken:  # noqa: BLE001 - a policy of the user's own
         # The task has failed; that nobody could say what to do about it comes on top.
         with suppress(Exception):
@@ -144,7 +144,8 @@ async def sober(run: RunState) -> None:
     Raises:
         asyncio.CancelledError: There is a cancellation that has not been met yet, or has been swallowed.
     """
-    task = asyncio.current_task()
+    # With the loop: to find that takes a system call, on some versions.
+    task = asyncio.current_task(run.loop)
     while task is not None and task.cancelling() > run.cancelling:
         await asyncio.sleep(0)
         shared = task is run.main
@@ -156,6 +157,6 @@ async def sober(run: RunState) -> None:
 
 def ends_run(run: RunState) -> bool:
     """Whether a cancellation that has just been met was meant for the run."""
-    task = asyncio.current_task()
+    task = asyncio.current_task(run.loop)
     stopped = run.cancel_reason is not None and not run.undoing
     return stopped or (task is not None and task.cancelling() > run.cancelling)

@@ -60,7 +60,7 @@ class RetryPolicy:
         self._fn = spec.fn
         self._give_up_on = (*_NEVER, *spec.give_up_on)
 
-    async def delay(self, attempt: int, error: BaseException, seconds: float) -> float | None:
+    async def delay(self, attempt: int, error: BaseException, since_first: Callable[[], float]) -> float | None:
         """Return the seconds to wait before the next attempt; None: there is none.
 
         It never waits for anything, unless a policy of the user's own does.
@@ -68,7 +68,7 @@ class RetryPolicy:
         Args:
             attempt: The number of the attempt that failed, from 1.
             error: What it raised.
-            seconds: How long ago the first attempt began.
+            since_first: Says how long ago the first attempt began, in seconds.
 
         Raises:
             Exception: Whatever the user's own policy raises.
@@ -81,7 +81,7 @@ class RetryPolicy:
             return self._declared.delay(state, error)
         state.set_exception((type(error), error, error.__traceback__))
         # tenacity stamps the outcome with its own clock; what counts here is the time since the first attempt.
-        state.outcome_timestamp = state.start_time + seconds
+        state.outcome_timestamp = state.start_time + since_first()
         if isinstance(error, RetryAfter):
             state.upcoming_sleep = error.seconds
         elif await _said(self._policy.retry(state)):

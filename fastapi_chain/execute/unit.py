@@ -10,7 +10,7 @@ from fastapi_chain._state.lingering import Effect
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import TaskTimeout
 from fastapi_chain.events import TaskEvent, TaskFailed, TaskRetrying, TaskSkipped, TaskStarted, TaskSucceeded
-from fastapi_chain.outcome import AttemptState, ProgressInfo
+from fastapi_chain.outcome import AttemptState, ErrorInfo, ProgressInfo
 from fastapi_chain.spec import TaskSpec
 
 from .call import ITEM_SLOT, Slots
@@ -144,8 +144,12 @@ class Unit:
     @property
     def max_attempts(self) -> int:
         """How many there may be, those before a retry of the run included."""
+        return self._most(self.attempt)
+
+    def _most(self, attempt: int) -> int:
+        """Return how many attempts there may be, given that *attempt* is under way."""
         # A policy of the user's own may not know beforehand.
-        return max(self.step.max_attempts + self.ledger.before(self.i), self.attempt)
+        return max(self.step.max_attempts + self.ledger.before(self.i), attempt)
 
     @property
     def cancelled(self) -> bool:
@@ -160,6 +164,10 @@ class Unit:
     def report(self, progress: ProgressInfo) -> None:
         """Keep *progress*, and tell it before long if somebody follows."""
         self.run.report(self.name, progress)
+
+    def since_first(self) -> float:
+        """Return how long ago its first attempt began, in seconds."""
+        return self.run.now() - self.ledger.first(self.i)
 
     # --- what is put down about it
 
@@ -187,24 +195,23 @@ class Unit:
 
     def retry(self, error: BaseException, delay: float) -> None:
         """The attempt failed and another one follows in *delay* seconds."""
-        attempt = self.attempt
-        now = self._over(_failed(error), error)
+        attempt, info = self.attempt, error_info(error)
+        most = self._most(attempt)
+        now = self._over(_failed(error), info)
         self.ledger.states[self.i] = RETRYING
         self.ledger.next_at[self.i] = now + delay
-        info = error_info(error)
-        most = self.max_attempts
         self.tell(TaskRetrying, attempt=attempt, max_attempts=most, error=info, delay=delay, exception=error)
         if self.rests is not None:
             self.rests()
 
     def fail(self, error: BaseException) -> None:
         """The last attempt failed."""
-        attempt = self.attempt
-        now = self._over(_failed(error), error)
+        attempt, info = self.attempt, error_info(error)
+        now = self._over(_failed(error), info)
         self.ledger.states[self.i] = FAILED
         self.ledger.errors[self.i] = error
         seconds = max(0.0, now - self.ledger.first(self.i))
-        self.tell(TaskFailed, attempt=attempt, error=error_info(error), seconds=seconds, exception=error)
+        self.tell(TaskFailed, attempt=attempt, error=info, seconds=seconds, exception=error)
 
     def skip(self, reason: str) -> None:
         """The task raised `Skip`."""
@@ -218,7 +225,7 @@ class Unit:
         """The run ends early, and the task with it."""
         self.run.call_off(self.ledger, self.i, self.name)
 
-    def _over(self, state: AttemptState, error: BaseException | None) -> float:
+    def _over(self, state: AttemptState, error: ErrorInfo | None) -> float:
         now = self.run.now()
         self.ledger.ended[self.i] = now
         self.ledger.close(self.i, state, now, error)
@@ -226,11 +233,13 @@ class Unit:
 
     def note(self, error: BaseException) -> None:
         """Note on *error* who raised it, in place of an earlier note: some raise one and the same object for ever."""
-        note = f"{RAISED_BY}{self.name!r}, attempt {self.attempt} of {self.max_attempts}, run {self.run.id[:8]}"
+        attempt = self.attempt
+        note = f"{RAISED_BY}{self.name!r}, attempt {attempt} of {self._most(attempt)}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
         with suppress(Exception):
-            earlier = [text for text in getattr(error, "__notes__", ()) if not text.startswith(RAISED_BY)]
-            error.__notes__ = [*earlier, note]
+            earlier = getattr(error, "__notes__", None)
+            kept = [text for text in earlier if not text.startswith(RAISED_BY)] if earlier else []
+            error.__notes__ = [*kept, note]
 
 
 def _failed(error: BaseException) -> AttemptState:

@@ -482,7 +482,7 @@ def test_a_retried_run_keeps_its_attempts() -> None:
 def test_a_retry_after_a_long_time_is_no_back_off() -> None:
     """The pause between two rounds of a run is cut out of the axis, not hatched."""
     subject = finished(failing_shop(retries=1, backoff=0.0), order=1)
-    first, second = subject.ledger.past[1]
+    first, second = subject.ledger.over(1)
     hours = timedelta(hours=5)
     moved = type(second)(
         n=2,

@@ -20,7 +20,7 @@ def policy(**options: Any) -> Any:
 
 
 def delay(decides: Any, attempt: int, error: BaseException, seconds: float = 0.0) -> float | None:
-    return asyncio.run(decides.delay(attempt, error, seconds))
+    return asyncio.run(decides.delay(attempt, error, lambda: seconds))
 
 
 def test_without_retries_nothing_is_asked():

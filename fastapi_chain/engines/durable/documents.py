@@ -57,7 +57,7 @@ def dump_outcome(ledger: Ledger, i: int, value: str | None = None) -> OutcomeDoc
     if ledger.ended[i]:
         doc["ended"] = ledger.ended[i] + ledger.epoch
     if i in ledger.past:
-        doc["attempts"] = [_attempt_doc(attempt) for attempt in ledger.past[i]]
+        doc["attempts"] = [_attempt_doc(attempt) for attempt in ledger.over(i)]
     if i in ledger.reasons:
         doc["reason"] = ledger.reasons[i]
     if i in ledger.roots:
@@ -98,7 +98,7 @@ def load_outcome(ledger: Ledger, i: int, doc: OutcomeDoc, *, name: str, run: str
     ledger.ended[i] = doc.get("ended", ledger.epoch) - ledger.epoch
     attempts = [_attempt(attempt) for attempt in doc.get("attempts", ())]
     if attempts:
-        ledger.past[i] = attempts
+        ledger.past[i] = [*attempts]
     if state in {SKIPPED, CANCELLED}:
         ledger.reasons[i] = doc.get("reason", "")
     if "root" in doc:

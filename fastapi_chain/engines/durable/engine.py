@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, cast
 
 from fastapi_chain._state import Sink
+from fastapi_chain._state.telling import Heed
 from fastapi_chain._threads import Hopper, ThreadPool, default_pool
 from fastapi_chain.engines.base import Page, RunFilter, RunRequest
 from fastapi_chain.errors import ChainError
@@ -48,7 +49,7 @@ class NoPages:
 class DurableEngine:
     """Runs chains so that they survive the process."""
 
-    heed: tuple[Sink, ...] = (log_event,)
+    heed: tuple[Heed, ...] = (log_event,)
     """Who is told what goes wrong in the runs that run here."""
     max_pending: int | None = None
     """How many runs of all chains together may be queued or running; None: any number."""

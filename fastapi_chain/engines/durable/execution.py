@@ -371,7 +371,7 @@ class Execution:
         if stands == SUCCEEDED:
             self._tell_once(tell, TaskSucceeded, task=unit.name, attempt=unit.attempt)
         elif stands == FAILED:
-            last = unit.ledger.past[unit.i][-1]
+            last = unit.ledger.over(unit.i)[-1]
             self._tell_once(tell, TaskFailed, task=unit.name, attempt=last.n, error=last.error, seconds=0.0)
         else:
             kind = TaskSkipped if stands == SKIPPED else TaskCancelled
