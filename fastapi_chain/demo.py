@@ -12,6 +12,7 @@ import re
 import sys
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, FastAPI
@@ -221,12 +222,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("fastapi_chain").addHandler(logging.NullHandler())
     logging.getLogger("fastapi_chain").propagate = False
     try:
-        asyncio.run(serve(port, stay=sys.stdout.isatty()))
+        with suppress(KeyboardInterrupt):
+            asyncio.run(serve(port, stay=sys.stdout.isatty()))
     except ModuleNotFoundError as error:
         print(f"The demo needs {error.name}: pip install 'fastapi-chain[standard]'", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        pass
     return 0
 
 

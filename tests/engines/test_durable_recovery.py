@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from fastapi_chain import Outcome, Registry, Run, Skip, TaskFailed, UnserializableOutput, chain
-from fastapi_chain.engines.durable.database import steps
+from fastapi_chain.engines.durable.database import outputs, steps, workflows
 from fastapi_chain.engines.durable.engine import DurableEngine
 from fastapi_chain.engines.durable.schema import Numbers
 from fastapi_chain.errors import EngineError
@@ -346,6 +346,41 @@ def test_an_effect_that_may_happen_once_is_not_begun_again(url: str, limit: int 
             await run.wait(20)
             assert (run.state, run["pay"], seen) == ("succeeded", "paid", ["pay", "pay"])
             assert (await ours.run())["pay"] == "paid"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limit", [None, 2], ids=["inline", "queued"])
+def test_an_interruption_is_kept(url: str, limit: int | None):
+    """A process that dies after it has stored it, and before the end of the run, changes nothing: the run stops."""
+    seen, registry = Log(), Registry("r")
+
+    @registry.task(effect="once", limit=limit)
+    async def pay() -> None:
+        seen("pay")
+        await asyncio.Event().wait()
+
+    @registry.task(after=[pay], run_if="all_done")
+    async def tell() -> None:
+        seen("tell")
+
+    ours = chain(registry, name="ours")
+
+    async def main() -> None:
+        async with opened(url, ours):
+            run = await ours.start()
+            await until(lambda: "pay" in seen)
+        async with opened(url, ours) as engine:
+            assert (await carried_on(engine, run)).reason == "interrupted"
+            with engine.link.writing() as connection:
+                # As if the end had not been stored, and the process had died.
+                connection.execute(sa.delete(outputs).where(outputs.c.workflow_uuid == run.id))
+                dead = sa.update(workflows).where(workflows.c.workflow_uuid == run.id)
+                connection.execute(dead.values(status="PENDING", executor_id="dead", completed_at=None))
+        async with opened(url, ours) as engine:
+            engine.keeper.let_go(["dead"])
+            found = await carried_on(engine, run)
+            assert (found.state, found.reason, seen) == ("failed", "interrupted", ["pay"])
 
     asyncio.run(main())
 
