@@ -263,20 +263,16 @@ class Execution:
             return
         if unit.step.spec.effect == "once":
             await self._mark(unit)
-        ran = False
 
         async def body() -> OutcomeDoc:
-            nonlocal ran
-            ran = True
             if self._marks.get(number, self._token) != self._token:
                 self._interrupted(unit)
             else:
                 await execute(unit)
             return dump_outcome(unit.ledger, unit.i, getattr(unit, "text", None))
 
+        # What was kept when the run began here was restored above, and nobody else adds to it: the body runs.
         doc = await self._checkpoint(number, unit.name, body)
-        if not ran:
-            self._restore(unit, doc)
         if doc.get("reason") == INTERRUPTED:
             self.stop(INTERRUPTED)
 
