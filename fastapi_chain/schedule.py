@@ -245,6 +245,9 @@ class PlanRun:
             if not task.cancelling():
                 task.cancel()
 
+    def take_over(self) -> None:
+        """Whatever may run has been started already."""
+
     def listen(self, begin: Callable[[], None]) -> None:
         """Call *begin*: everything is told as soon as it happens, if somebody follows."""
         begin()

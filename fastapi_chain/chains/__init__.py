@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import copy_context
 from itertools import count
 from typing import Final, Generic, Literal, TypeVar
 from weakref import WeakSet
@@ -12,7 +11,6 @@ from fastapi_chain._drawing import picture_of
 from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain.declare.signature import local_names
 from fastapi_chain.endpoint import Endpoint, wrap
-from fastapi_chain.endpoint.carried import Carried
 from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import engine_here
 from fastapi_chain.errors import DeclarationError, EngineError, QueueFull
@@ -123,8 +121,9 @@ class Chain:
         """
         engine = engine_here()
         run = engine.take(self._request(engine, inputs))
-        # In a context of its own, or what its tasks set would be seen here, and by the next run.
-        await Carried(engine.perform(run), copy_context())
+        rest = engine.begin(run)
+        if rest is not None:
+            await rest
         return run
 
     async def start(self, /, *, session: object = None, **inputs: object) -> Run:

@@ -243,6 +243,18 @@ class Engine(RunStore, Protocol):
     def drop(self, run: Run) -> None:
         """Forget *run*, unless somebody else has taken it as well."""
 
+    def begin(
+        self, run: Run, request: RunRequest | None = None, context: Context | None = None
+    ) -> Awaitable[None] | None:
+        """Run *run* here, as far as it goes without waiting; return what is left, to be awaited at once.
+
+        Args:
+            run: As for `start`.
+            request: As for `start`.
+            context: The context variables that it begins with, which nobody else changes; None: those of here. What
+                its tasks set is seen by nobody else.
+        """
+
     def perform(self, run: Run, request: RunRequest | None = None) -> Awaitable[None]:
         """Run *run* here, and return when it has finished; arguments as for `start`."""
 

@@ -1,8 +1,11 @@
-"""Driving a coroutine by hand: what asyncio does with it, and two things that asyncio would not tell.
+"""Driving a run by hand: what asyncio does with a coroutine, and three things that asyncio would not do.
 
-**When it suspends.** `body.send(None)` runs it up to there. If it returns before, it is over, and nothing was paid for;
-if a task of the run suspends in it, that is the moment at which the others start (`line.py`). `driven` then goes on
-with it: what the body waits for goes up to asyncio, and what comes back goes down.
+**Another context.** A run has context variables of its own, or what its tasks set would be seen by whoever waits for
+it, and by the next run. So every step of it is made in a copy.
+
+**When it waits.** The first step is made at once. If the run is over with it, nothing more is paid for. If a task of it
+waits on the straight line (`line.py`), that is the moment at which the others start: in the context as it was before,
+for what the task at hand has set is not for them.
 
 **What a `TaskGroup` in it leaves behind.** On the fast path tasks run in the asyncio task of whoever waits for the run.
 A task of the user's may swallow a cancellation that was meant for the run: all that shows it is that `cancelling()`
@@ -13,49 +16,80 @@ it comes down: if it is due to such a group, it is counted in `run.left_behind`.
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
+from contextvars import Context, copy_context
 from types import coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
 from fastapi_chain._state import RunState
-
-T = TypeVar("T")
 
 FORGETFUL: Final = sys.version_info < (3, 13)
 """Whether groups leave cancellations behind."""
 
-_NEW: Final = object()
 _EXIT: Final = asyncio.TaskGroup.__aexit__.__code__
 
 
-@coroutine
-def driven(run: RunState, body: Coroutine[Any, Any, T], first: object = _NEW) -> Generator[Any, Any, T]:
-    """Go on with *body* to its end.
+class Driven(Protocol):
+    """What is driven."""
+
+    inner: RunState
+
+    def perform(self) -> Coroutine[Any, Any, None]:
+        """Run to the end."""
+
+    def spread(self) -> None:
+        """Start whatever else may run: a task on the straight line waits."""
+
+
+def begin(live: Driven, context: Context | None = None) -> Awaitable[None] | None:
+    """Perform *live* as far as it goes without waiting; return what is left, to be awaited in this asyncio task.
 
     Args:
-        run: The run that it is a part of.
-        body: What runs in the asyncio task that is here.
-        first: What it has suspended with, if it has begun.
+        live: The run.
+        context: The context variables that it begins with, which nobody else changes; None: those of here.
     """
-    last: object = None
+    own = copy_context() if context is None else context.copy()
+    body = live.perform()
     try:
-        what = body.send(None) if first is _NEW else first
+        first = own.run(body.send, None)
+    except StopIteration:
+        return None
+    return _go_on(live, body, first, own, context)
+
+
+@coroutine
+def _go_on(
+    live: Driven, body: Coroutine[Any, Any, None], what: object, own: Context, context: Context | None
+) -> Generator[Any, Any, None]:
+    """Go on with *body*, which waits for *what*: that goes up to asyncio, and what comes back goes down."""
+    run, step, send, throw = live.inner, own.run, body.send, body.throw
+    last: object = None
+    thrown: BaseException | None = None
+    try:
         while True:
+            if run.pos >= 0:
+                if context is None:
+                    live.spread()
+                else:
+                    context.run(live.spread)
             try:
                 got = yield what
-            except asyncio.CancelledError as error:
-                group = _group_at(body) if FORGETFUL else None
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the body
+                thrown = error
+            else:
+                what = step(send, got)
+                continue
+            # Not while it is being handled here: it would be the context of whatever the body raises.
+            if FORGETFUL and isinstance(thrown, asyncio.CancelledError):
+                group = _group_at(body)
                 if group is not None and group is not last:
                     run.left_behind += 1
                     last = group
-                what = body.throw(error)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the body
-                what = body.throw(error)
-            else:
-                what = body.send(got)
-    except StopIteration as done:
-        value: T = done.value
-        return value
+            what = step(throw, thrown)
+    except StopIteration:
+        return
+    finally:
+        thrown = None
 
 
 def _group_at(body: object) -> object:

@@ -17,7 +17,6 @@ Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whateve
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from contextvars import copy_context
 
 from anyio import CancelScope
 
@@ -25,13 +24,12 @@ from fastapi_chain._state import OFF_LINE, RunState, rested
 from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
-from fastapi_chain.engines.program import CHUNK, Program, Straight
+from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskSucceeded
 from fastapi_chain.execute import ends_run, recover, sober
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
-from .driving import FORGETFUL, driven
 from .threads import Threads
 from .workers import NOTHING, Worker
 
@@ -95,10 +93,11 @@ class Line:
             i = await self._straight() if fresh else self.route(self._count())
             if i >= 0:
                 self.busy = True
-                await (driven(run, self.worker.work(i)) if FORGETFUL else self.worker.work(i))
-                self.busy = False
+                await self.worker.work(i)
+            self.busy = False
             if self.schedule is not None:
-                await self._join()
+                if self.workers or self.threads:
+                    await self._join()
                 if run.cancel_reason is None:
                     await sober(run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
@@ -111,55 +110,40 @@ class Line:
             self._acquit(self.broken or outside)
 
     async def _straight(self) -> int:
-        """Run the head of the order in a row; return the task to go on with."""
-        run = self.run
-        # What the task at hand has set by the time it suspends is not for the others.
-        others = copy_context()
-        i = 0
-        for chunk in self.program.line:
-            stretch = self._stretch(chunk)
-            self.busy = True
-            try:
-                waits_for = stretch.send(None)
-            except StopIteration as end:
-                i = end.value
-            else:
-                others.run(self._take_over)
-                i = await driven(run, stretch, waits_for)
-            self.busy = False
-            if self.schedule is not None:
-                return i
-            run.pos = rested(i)
-            if len(chunk) == CHUNK:
-                # Everybody else on the loop gets a turn; that is no suspension of a task.
-                await asyncio.sleep(0)
-                if run.cancel_reason is not None or run.followed or self.schedule is not None:
-                    break
-        return NOTHING if i == len(run.ended) else self.route(self._count())
-
-    async def _stretch(self, chunk: tuple[Straight, ...]) -> int:
-        """Run *chunk* in a row; return the number after it or, off the line, the task to go on with."""
+        """Run the head of the order in a row; return the task to go on with, off the line."""
         run = self.run
         slots, ended, now = run.slots, run.ended, run.clock.monotonic
         i = NOTHING
-        try:
-            for i, call, exact, check in chunk:
-                run.pos = i
-                value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
-                if type(value) is not exact:
-                    check(value)
-                slots[i] = value
-                ended[i] = now()
-                if self.schedule is not None:
-                    return self.land(i)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-            failure = error
-        except asyncio.CancelledError as error:
-            return self.cancelled(i, error)
-        else:
-            return i + 1
-        # Not while the error is being handled: it would be the context of whatever the next attempt raises or logs.
-        return await self._fall(i, failure)
+        for chunk in self.program.line:
+            self.busy = True
+            try:
+                for i, call, exact, check in chunk:
+                    run.pos = i
+                    value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
+                    if type(value) is not exact:
+                        check(value)
+                    slots[i] = value
+                    ended[i] = now()
+                    if self.schedule is not None:
+                        return self.land(i)
+            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
+                failure = error
+            except asyncio.CancelledError as error:
+                return self.cancelled(i, error)
+            else:
+                self.busy = False
+                run.pos = rested(i + 1)
+                if len(chunk) < CHUNK or await self._leave_off():
+                    break
+                continue
+            # Not while the error is being handled: it would be the context of whatever the next attempt raises or logs.
+            return await self._fall(i, failure)
+        return NOTHING if i + 1 == len(ended) else self.route(self._count())
+
+    async def _leave_off(self) -> bool:
+        """Give everybody else on the loop a turn, between two tasks; return whether that has ended the line."""
+        await asyncio.sleep(0)
+        return self.run.cancel_reason is not None or self.run.followed or self.schedule is not None
 
     # --- from the line to workers
 
@@ -179,7 +163,7 @@ class Line:
         self.schedule = Schedule(run)
         return self.schedule.ready()
 
-    def _take_over(self) -> None:
+    def take_over(self) -> None:
         """Start everything else that is ready: the line has suspended in a task."""
         for i in self._count():
             self.spawn(i)
@@ -195,7 +179,7 @@ class Line:
 
     async def _fall(self, i: int, error: BaseException) -> int:
         """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
-        self._take_over()
+        self.take_over()
         self.worker.at = i
         return await self.mend(i, error)
 
@@ -214,7 +198,7 @@ class Line:
             self._count()
             unit.cancel()
             return self._given_up(error)
-        self._take_over()
+        self.take_over()
         unit.note(error)
         unit.fail(error)
         return self.route(self.ended(i))
@@ -326,7 +310,7 @@ class Line:
         """Call *begin* at a moment at which no thread changes anything; from then on everything is told."""
         if self.run.pos >= 0:
             # The line tells nothing, so it ends with the task that it is at.
-            self._take_over()
+            self.take_over()
         if self.threads is None:
             begin()
         else:

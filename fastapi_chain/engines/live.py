@@ -34,6 +34,9 @@ class Path(Protocol):
     def stop(self) -> None:
         """End what is under way: the run's `cancel_reason` says why."""
 
+    def take_over(self) -> None:
+        """Start whatever else may run: the task that the run is at waits."""
+
     def listen(self, begin: Callable[[], None]) -> None:
         """Call *begin* at a moment at which nothing changes; from then on everything is told."""
 
@@ -241,6 +244,11 @@ class LiveRun:
         self._end(self._ends_as())
         if stopped is not None:
             raise stopped
+
+    def spread(self) -> None:
+        """Start whatever else may run: the task that it is at waits."""
+        if self.path is not None:
+            self.path.take_over()
 
     def _limit(self, seconds: float) -> Timer:
         """Set the deadline."""

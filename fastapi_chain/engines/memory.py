@@ -5,7 +5,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -25,6 +25,7 @@ from fastapi_chain.run import Run
 from fastapi_chain.schedule import PlanRun
 
 from .base import RunRequest
+from .driving import begin
 from .history import History, Remembering
 from .keys import MemoryKeys
 from .line import Line
@@ -149,7 +150,7 @@ class MemoryEngine(Remembering):
             self._pending[live.chain] += 1
         if self.kept is not None:
             self.kept.begin(live)
-        live.task = self._start(live, live.perform() if self._room is None else self._perform(live, self._room))
+        live.task = self._start(live, self._whole(live) if self._room is None else self._in_turn(live, self._room, None))
 
     def pending(self, chain: str | None) -> int:
         """Return how many runs of *chain*, or of all chains, are queued or running."""
@@ -167,29 +168,43 @@ class MemoryEngine(Remembering):
             # A run keeps the errors of its tasks to itself, so this is SystemExit or a bug of ours.
             _log.error("a run ended with an error of its own", exc_info=error)
 
-    def perform(self, run: Run, request: RunRequest | None = None) -> Coroutine[Any, Any, None]:
-        """Run *run* here, and return when it has finished; one that somebody else performs is waited for."""
+    def begin(
+        self, run: Run, request: RunRequest | None = None, context: Context | None = None
+    ) -> Awaitable[None] | None:
+        """Run *run* here as far as it goes without waiting, and return what is left; see `Engine.begin`."""
         live: LiveRun = run._backend  # type: ignore[assignment]  # noqa: SLF001 - the window is ours
         if live.begun:
+            # Somebody else performs it.
             return live.wait(None)
         live.begun = True
         if request is not None and live.takers > 1:
             live.serve(request)
-        # No coroutine of our own around the run's where there is nothing to add.
-        return live.perform() if self._room is None else self._perform(live, self._room)
+        return begin(live, context) if self._room is None else self._in_turn(live, self._room, context)
 
-    async def _perform(self, live: LiveRun, room: Gate) -> None:
+    async def perform(self, run: Run, request: RunRequest | None = None) -> None:
+        """Run *run* here, and return when it has finished; one that somebody else performs is waited for."""
+        rest = self.begin(run, request)
+        if rest is not None:
+            await rest
+
+    async def _in_turn(self, live: LiveRun, room: Gate, context: Context | None) -> None:
         """Run *live* when its turn has come."""
         try:
             await room.enter(live.inner.clock)
         except asyncio.CancelledError:
             live.stop("run_cancelled")
-            await live.perform()
+            await self._whole(live, context)
             raise
         try:
-            await live.perform()
+            await self._whole(live, context)
         finally:
             room.leave()
+
+    @staticmethod
+    async def _whole(live: LiveRun, context: Context | None = None) -> None:
+        rest = begin(live, context)
+        if rest is not None:
+            await rest
 
     def run_tasks(self, live: LiveRun) -> Awaitable[None]:
         """Run the tasks of a run, on the path of this engine."""

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextvars import Context
 from typing import Any, Final, cast
 
 from fastapi_chain._state import Sink
@@ -317,6 +318,12 @@ class DurableEngine:
         except BaseException:
             self.runner.fresh.pop(order.run, None)
             raise
+
+    def begin(
+        self, run: Run, _request: RunRequest | None = None, _context: Context | None = None
+    ) -> Awaitable[None]:
+        """Run *run*; what is left is all of it, for it is stored first. It has the context variables of a worker."""
+        return self.perform(run)
 
     async def perform(self, run: Run, _request: RunRequest | None = None) -> None:
         """Run *run*, and return when it has finished."""
