@@ -24,9 +24,8 @@ class Clock:
     monotonic: Callable[[], float] = staticmethod(time.perf_counter)
     """Seconds that never go back."""
 
-    def time(self) -> float:
-        """Return seconds since 1970 (UTC)."""
-        return time.time()
+    time: Callable[[], float] = staticmethod(time.time)
+    """Seconds since 1970 (UTC)."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -32,31 +32,36 @@ class Schedule:
     Not safe for threads by itself: the fast path holds a lock while it counts down.
     """
 
-    __slots__ = ("_children", "_states", "_takers", "left", "run", "strict", "sure")
+    __slots__ = ("_takers", "children", "left", "run", "states", "strict", "sure")
 
     def __init__(self, run: RunState) -> None:
         """Count what each task of *run* still waits for; tasks that have ended already are counted as such."""
         run.settle()
-        states = self._states = run.ledger.states
+        plan = run.plan
         self.run = run
-        left = self.left = list(run.plan.indegrees)
-        children = self._children = run.plan.children
+        self.states = states = run.ledger.states
+        self.left = left = list(plan.indegrees)
+        self.children = children = plan.children
         # Tasks with an upstream that has not succeeded, or with a condition of their own, need a decision.
-        self.strict = bytearray(run.plan.conditional)
+        self.strict = bytearray(plan.conditional)
         # Whether there are none of those: then what may start is clear.
-        self.sure = not any(self.strict)
+        self.sure = 1 not in self.strict
         self._takers: dict[int, list[int]] | None = None
-        for i, state in enumerate(states):
-            if state >= SUCCEEDED:
-                for child in children[i]:
-                    left[child] -= 1
-                if state != SUCCEEDED:
-                    self._doubt(i)
+        if max(states) >= SUCCEEDED:
+            for i, state in enumerate(states):
+                if state >= SUCCEEDED:
+                    for child in children[i]:
+                        left[child] -= 1
+                    if state != SUCCEEDED:
+                        self._doubt(i)
 
     def ready(self) -> list[int]:
         """Return the tasks that may start now and have not, and skip those that must not."""
-        states = self._states
-        free = [i for i, left in enumerate(self.left) if not left and states[i] == PENDING]
+        left, states = self.left, self.states
+        if left.count(0) + states.count(PENDING) == len(left):
+            # All that wait for nothing have begun.
+            return []
+        free = [i for i, count in enumerate(left) if not count and states[i] == PENDING]
         return free if self.sure else self._decide(free)
 
     def ended(self, i: int) -> list[int]:
@@ -67,9 +72,9 @@ class Schedule:
     def _count(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that wait for nothing any more."""
         left, free = self.left, []
-        if self._states[i] != SUCCEEDED:
+        if self.states[i] != SUCCEEDED:
             self._doubt(i)
-        for child in self._children[i]:
+        for child in self.children[i]:
             left[child] -= 1
             if not left[child]:
                 free.append(child)
@@ -78,7 +83,7 @@ class Schedule:
     def _doubt(self, i: int) -> None:
         """Have a decision made about all that need task *i*, which has not succeeded: who follows, and who takes."""
         self.sure = False
-        for child in self._children[i]:
+        for child in self.children[i]:
             self.strict[child] = 1
         if self._takers is None:
             self._takers = {}

@@ -107,10 +107,14 @@ class RunState(Telling):
         blank = plan.blank
         self.ended = blank.ended.copy()
         self.slots = blank.filled(values)
-        # Read often: quicker here than on the class.
+        # Read by every run: quicker here than on the class.
         self.followed = False
         self.spotless = True
         self.cancel_reason = None
+        self.finished = None
+        self.app = None
+        self.request_scope = None
+        self.cancelling = 0
         if sinks:
             self.sinks = sinks
             self.followed = True
@@ -186,15 +190,17 @@ class RunState(Telling):
         pos = self.pos
         if pos == OFF_LINE:
             return
-        ledger = self.ledger
+        ledger, ended = self.ledger, self.ended
+        states, began = ledger.states, ledger.began
         done = pos if pos >= 0 else rested(pos)
-        ledger.states[:done] = bytes([SUCCEEDED]) * done
-        starts = [self.started or 0.0, *self.ended[:done]]
+        # A task on the line begins when the one before it ends, and the first one with the run.
+        if done:
+            states[:done] = bytes([SUCCEEDED]) * done
+            began[0] = self.started or 0.0
+            began[1:done] = ended[: done - 1]
         if pos >= 0:
-            ledger.states[pos] = RUNNING
-        # A task on the line begins when the one before it ends.
-        reached = done + (pos >= 0)
-        ledger.began[:reached] = starts[:reached]
+            states[pos] = RUNNING
+            began[pos] = ended[pos - 1] if pos else self.started or 0.0
         if self.finished is not None:
             self.pos = OFF_LINE
 

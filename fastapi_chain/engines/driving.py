@@ -62,7 +62,7 @@ def _go_on(
     live: Driven, body: Coroutine[Any, Any, None], what: object, own: Context, context: Context | None
 ) -> Generator[Any, Any, None]:
     """Go on with *body*, which waits for *what*: that goes up to asyncio, and what comes back goes down."""
-    run, step, send, throw = live.inner, own.run, body.send, body.throw
+    run = live.inner
     last: object = None
     thrown: BaseException | None = None
     try:
@@ -77,7 +77,7 @@ def _go_on(
             except BaseException as error:  # noqa: BLE001 - whatever it is, it is for the body
                 thrown = error
             else:
-                what = step(send, got)
+                what = own.run(body.send, got)
                 continue
             # Not while it is being handled here: it would be the context of whatever the body raises.
             if FORGETFUL and isinstance(thrown, asyncio.CancelledError):
@@ -85,7 +85,7 @@ def _go_on(
                 if group is not None and group is not last:
                     run.left_behind += 1
                     last = group
-            what = step(throw, thrown)
+            what = own.run(body.throw, thrown)
     except StopIteration:
         return
     finally:

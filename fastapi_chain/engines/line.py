@@ -39,7 +39,7 @@ class Line:
 
     # What a run that never suspends does without is the class's until it is set.
     main: "asyncio.Task[object] | None" = None
-    schedule: Schedule | None = None
+    schedule: Schedule | None
     """Made when the straight line ends before the run does."""
     threads: Threads | None = None
     """Made when the first `def` task starts."""
@@ -64,6 +64,8 @@ class Line:
         self.program = program
         self.hop = hop
         self.loop = run.loop
+        # Asked after each task: quicker here than on the class.
+        self.schedule = None
 
     def link(self) -> Unit:
         """Return the task that the line is at."""
@@ -83,7 +85,7 @@ class Line:
             asyncio.CancelledError: The task that waits here was cancelled.
         """
         run = self.run
-        token = running.set(self)
+        running.set(self)
         main = self.main = asyncio.current_task(self.loop)
         if main is not None and main.cancelling() != run.cancelling:
             run.cancelling = main.cancelling()
@@ -98,14 +100,15 @@ class Line:
             if self.schedule is not None:
                 if self.workers or self.threads:
                     await self._join()
-                if run.cancel_reason is None:
+                if run.cancel_reason is None and main is not None and main.cancelling() > run.cancelling:
                     await sober(run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
             outside = error
             self.busy = False
             await self._clear()
         finally:
-            running.reset(token)
+            # The context is the run's own: nobody was told anything else in it.
+            running.set(None)
         if self.schedule is not None:
             self._acquit(self.broken or outside)
 
@@ -152,16 +155,16 @@ class Line:
         run = self.run
         if self.schedule is not None:
             return []
-        run.settle()
-        run.main, run.left_behind = self.main, 0
-        self.worker = Worker(self)
-        self.workers = set()
-        self.states = run.ledger.states
-        if run.pos >= 0:
-            self.worker.at = run.pos
+        pos = run.pos
+        schedule = self.schedule = Schedule(run)
         run.pos = OFF_LINE
-        self.schedule = Schedule(run)
-        return self.schedule.ready()
+        run.main, run.left_behind = self.main, 0
+        self.states = schedule.states
+        self.worker = Worker(self)
+        if pos >= 0:
+            self.worker.at = pos
+        self.workers = set()
+        return schedule.ready()
 
     def take_over(self) -> None:
         """Start everything else that is ready: the line has suspended in a task."""
@@ -170,12 +173,23 @@ class Line:
 
     def land(self, i: int) -> int:
         """Count task *i*, which has returned, and return the task to go on with."""
-        run = self.run
+        run, schedule = self.run, self.schedule
+        assert schedule is not None, "nothing is counted on the straight line"
         self.states[i] = SUCCEEDED
         if run.followed:
             run.tell(TaskSucceeded, task=run.plan.names[i], attempt=run.ledger.attempt(i))
-        ready = self.ended(i)
-        return self.route(ready) if ready else NOTHING
+        if self.threads is not None or not schedule.sure:
+            return self.route(self.ended(i))
+        # `route` and `Schedule.ended`, written out: nearly every task comes by here.
+        left, here = schedule.left, NOTHING
+        for child in schedule.children[i]:
+            left[child] -= 1
+            if not left[child]:
+                if here < 0 and self.program.steps[child].inline:
+                    here = child
+                else:
+                    self.spawn(child)
+        return here if run.cancel_reason is None else NOTHING
 
     async def _fall(self, i: int, error: BaseException) -> int:
         """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
@@ -226,7 +240,7 @@ class Line:
         here = NOTHING
         for i in ready:
             step = self.program.steps[i]
-            if here < 0 and step.light and not step.threaded:
+            if here < 0 and step.inline:
                 here = i
             else:
                 self.spawn(i)

@@ -98,6 +98,9 @@ class LiveRun:
         self.engine = engine
         self.inner = inner
         self.request = request
+        # Read by every run: quicker here than on the class.
+        self.begun = False
+        self._waiting = ()
         inner.heed = engine.heed
         if request.app is not None or request.tags:
             self._surround(request)
@@ -321,10 +324,12 @@ class LiveRun:
         if inner.followed or state != "succeeded":
             inner.reason = inner.cancel_reason
             inner.tell(RunEnded, state=state, reason=inner.reason)
-        for future in self._waiting:
-            on_loop(future.get_loop(), settle, future, None, None)
-        if self.engine.kept is not None:
-            self.engine.kept.end(self)
+        if self._waiting:
+            for future in self._waiting:
+                on_loop(future.get_loop(), settle, future, None, None)
+        kept = self.engine.kept
+        if kept is not None:
+            kept.end(self)
 
     def rest(self) -> None:
         """Let go of its events: they can be told again from what is known of its tasks. Who reads them now reads on."""

@@ -81,12 +81,12 @@ class MemoryEngine(Remembering):
 
     def take(self, request: RunRequest) -> Run:
         """Make a run, queued; nothing starts yet. Where its key has a run already, return that one."""
-        if request.counted:
+        if not request.counted:
+            live = self._make(request)
+        else:
             # `def` endpoints take their runs in their threads.
             with self._lock:
                 live = self._take_counted(request)
-        else:
-            live = self._make(request)
         window = request.window
         if window is None:
             return Run(live)
@@ -208,9 +208,12 @@ class MemoryEngine(Remembering):
 
     def run_tasks(self, live: LiveRun) -> Awaitable[None]:
         """Run the tasks of a run, on the path of this engine."""
-        program = self.program(live.inner)
-        path = Line(live.inner, program, self.hop) if self._fast else self._plainly(live.inner, program)
-        live.path = path
+        state = live.inner
+        program = self.program(state)
+        if self._fast:
+            live.path = line = Line(state, program, self.hop)
+            return line.go()
+        live.path = path = self._plainly(state, program)
         return path.go()
 
     def _plainly(self, state: RunState, program: Program) -> PlanRun:

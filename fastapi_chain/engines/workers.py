@@ -76,17 +76,19 @@ class Worker:
         assert me is not None, "a worker is an asyncio task"
         failure: Exception | None = None
         running.set(self)
+        moment = now()
         while i >= 0:
             if me.cancelling() > run.cancelling:
                 await sober(run)
             self.at = i
             step = steps[i]
             states[i] = RUNNING
-            began[i] = now()
+            # Right after another task: when that has ended.
+            began[i] = moment
             if run.followed:
                 self.tell(i)
             try:
-                value = await step.call(slots)  # type: ignore[misc]  # a light step that is not threaded
+                value = await step.call(slots)  # type: ignore[misc]  # an inline step
                 if type(value) is not step.exact:
                     step.check(value)
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
@@ -95,16 +97,19 @@ class Worker:
                 i = line.cancelled(i, error)
             else:
                 slots[i] = value
-                ended[i] = now()
+                ended[i] = moment = now()
                 i = line.land(i)
+                turn -= 1
+                if turn:
+                    continue
             if failure is not None:
                 # Not while the error is being handled: it would be the context of what the next attempt raises.
                 i, failure = await line.mend(i, failure), None
-            turn -= 1
             if not turn:
                 # Everybody else on the loop gets a turn.
                 turn = CHUNK
                 await asyncio.sleep(0)
+            moment = now()
         self._leave()
 
     def _leave(self) -> None:

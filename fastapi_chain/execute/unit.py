@@ -29,6 +29,7 @@ class Step:
         "exact",
         "gate",
         "index",
+        "inline",
         "light",
         "max_attempts",
         "name",
@@ -65,6 +66,7 @@ class Step:
         # Light steps have no more to them than a call: the fast path may run them in a row.
         plain = not detached and not (threaded and spec.timeout is not None)
         self.light = plain and gate is None and spec.each is None
+        self.inline = self.light and not threaded  # any asyncio task of the run may go on with it
 
 
 class Left(Protocol):
