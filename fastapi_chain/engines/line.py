@@ -81,6 +81,8 @@ class Line:
     async def go(self) -> None:
         """Run until every task has ended, or the run was stopped and what was under way has ended.
 
+        The head of the order is run right here, in a row: that is the straight line.
+
         Raises:
             asyncio.CancelledError: The task that waits here was cancelled.
         """
@@ -89,37 +91,11 @@ class Line:
         main = self.main = asyncio.current_task(self.loop)
         if main is not None and main.cancelling() != run.cancelling:
             run.cancelling = main.cancelling()
-        outside: BaseException | None = None
-        try:
-            fresh = self.program.line and not run.followed and run.spotless
-            i = await self._straight() if fresh else self.route(self._count())
-            if i >= 0:
-                self.busy = True
-                await self.worker.work(i)
-            self.busy = False
-            if self.schedule is not None:
-                if self.workers or self.threads:
-                    await self._join()
-                if run.cancel_reason is None and main is not None and main.cancelling() > run.cancelling:
-                    await sober(run)
-        except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
-            outside = error
-            self.busy = False
-            await self._clear()
-        finally:
-            # The context is the run's own: nobody was told anything else in it.
-            running.set(None)
-        if self.schedule is not None:
-            self._acquit(self.broken or outside)
-
-    async def _straight(self) -> int:
-        """Run the head of the order in a row; return the task to go on with, off the line."""
-        run = self.run
         slots, ended, now = run.slots, run.ended, run.clock.monotonic
-        i = NOTHING
-        for chunk in self.program.line:
-            self.busy = True
-            try:
+        i, failure = NOTHING, None
+        try:
+            for chunk in () if run.followed or not run.spotless else self.program.line:
+                self.busy = True
                 for i, call, exact, check in chunk:
                     run.pos = i
                     value = await call(slots)  # type: ignore[misc]  # the line holds only calls that give awaitables
@@ -128,25 +104,64 @@ class Line:
                     slots[i] = value
                     ended[i] = now()
                     if self.schedule is not None:
-                        return self.land(i)
-            except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
-                failure = error
-            except asyncio.CancelledError as error:
-                return self.cancelled(i, error)
-            else:
-                self.busy = False
-                run.pos = rested(i + 1)
-                if len(chunk) < CHUNK or await self._leave_off():
-                    break
-                continue
-            # Not while the error is being handled: it would be the context of whatever the next attempt raises or logs.
-            return await self._fall(i, failure)
-        return NOTHING if i + 1 == len(ended) else self.route(self._count())
+                        break
+                else:
+                    self.busy = False
+                    run.pos = rested(i + 1)
+                    if len(chunk) == CHUNK and await self._leave_off():
+                        break
+                    continue
+                break
+        except BaseException as error:  # noqa: BLE001 - what it means is found out once it is not being handled any more
+            failure = error
+        try:
+            if failure is not None or self.schedule is not None or i + 1 < len(ended):
+                await self._go_on(i, failure)
+        finally:
+            # The context is the run's own: nobody was told anything else in it.
+            running.set(None)
 
     async def _leave_off(self) -> bool:
         """Give everybody else on the loop a turn, between two tasks; return whether that has ended the line."""
         await asyncio.sleep(0)
         return self.run.cancel_reason is not None or self.run.followed or self.schedule is not None
+
+    async def _go_on(self, i: int, failure: BaseException | None) -> None:
+        """Run the rest after the straight line, which has come to task *i* and has met *failure* there, if anything."""
+        outside: BaseException | None = None
+        try:
+            i = await self._off_line(i, failure)
+            if i >= 0:
+                self.busy = True
+                await self.worker.work(i)
+            self.busy = False
+            if self.workers or self.threads:
+                await self._join()
+            if self.run.cancel_reason is None:
+                await sober(self.run)
+        except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
+            outside = error
+            self.busy = False
+            await self._clear()
+        if self.schedule is not None:
+            self._acquit(self.broken or outside)
+
+    async def _off_line(self, i: int, failure: BaseException | None) -> int:
+        """Leave the line at task *i*; return the task to go on with.
+
+        Raises:
+            BaseException: It is no outcome of a task.
+        """
+        if failure is None:
+            return self.land(i) if self.busy else self.route(self._count())
+        if self.busy and isinstance(failure, Exception):
+            # Whatever the user's code raises is an outcome. The others need not wait for its retries.
+            self.take_over()
+            self.worker.at = i
+            return await self.mend(i, failure)
+        if self.busy and isinstance(failure, asyncio.CancelledError):
+            return self.cancelled(i, failure)
+        raise failure
 
     # --- from the line to workers
 
@@ -190,12 +205,6 @@ class Line:
                 else:
                     self.spawn(child)
         return here if run.cancel_reason is None else NOTHING
-
-    async def _fall(self, i: int, error: BaseException) -> int:
-        """Go on after task *i* raised *error* on the line: the others need not wait for its retries."""
-        self.take_over()
-        self.worker.at = i
-        return await self.mend(i, error)
 
     async def mend(self, i: int, error: BaseException) -> int:
         """See to task *i*, which raised *error*; return the task to go on with."""

@@ -150,7 +150,9 @@ class MemoryEngine(Remembering):
             self._pending[live.chain] += 1
         if self.kept is not None:
             self.kept.begin(live)
-        live.task = self._start(live, self._whole(live) if self._room is None else self._in_turn(live, self._room, None))
+        live.task = self._start(
+            live, self._whole(live) if self._room is None else self._in_turn(live, self._room, None)
+        )
 
     def pending(self, chain: str | None) -> int:
         """Return how many runs of *chain*, or of all chains, are queued or running."""

@@ -319,9 +319,7 @@ class DurableEngine:
             self.runner.fresh.pop(order.run, None)
             raise
 
-    def begin(
-        self, run: Run, _request: RunRequest | None = None, _context: Context | None = None
-    ) -> Awaitable[None]:
+    def begin(self, run: Run, _request: RunRequest | None = None, _context: Context | None = None) -> Awaitable[None]:
         """Run *run*; what is left is all of it, for it is stored first. It has the context variables of a worker."""
         return self.perform(run)
 
