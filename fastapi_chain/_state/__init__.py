@@ -256,8 +256,8 @@ class RunState(Telling):
         if i is None:
             text = f"chain {self.plan.chain!r} has no task {name!r}"
             raise KeyError(text)
-        if self.spotless and i < (self.pos if self.pos >= 0 else rested(self.pos)):
-            # The line has come past it: nothing need be written down to know that it has succeeded.
+        if self.state == "succeeded" and self.spotless:
+            # Nothing need be written down to know that it has succeeded too.
             return self.slots[i]
         self.settle()
         state = self.ledger.states[i]

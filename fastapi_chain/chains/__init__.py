@@ -161,9 +161,10 @@ class Chain:
 
     def _request(self, engine: Engine, inputs: Mapping[str, object]) -> RunRequest:
         request = self._blueprint.asked(engine.name, inputs)
-        limit = self.options.max_pending if request.counted else None
-        if limit is not None and engine.pending(self.name) + self._blueprint.places.held >= limit:
-            raise QueueFull(chain=self.name, max_pending=limit, retry_after=RETRY_AFTER)
+        if request.counted:
+            limit = self.options.max_pending
+            if limit is not None and engine.pending(self.name) + self._blueprint.places.held >= limit:
+                raise QueueFull(chain=self.name, max_pending=limit, retry_after=RETRY_AFTER)
         limit = engine.max_pending
         if limit is not None and engine.pending(None) >= limit:
             raise QueueFull(chain=None, max_pending=limit, retry_after=RETRY_AFTER)

@@ -5,8 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Protocol
 
 from fastapi_chain._state import RunState as State
 from fastapi_chain.errors import ChainError
@@ -14,55 +13,37 @@ from fastapi_chain.outcome import RunState
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run, RunBackend
 
-
-_UNTAGGED: Final[Mapping[str, str]] = MappingProxyType({})
-
-
 class RunRequest:
-    """What a run is made from."""
+    """What a run is made from; what most runs do without is the class's until it is set."""
 
-    __slots__ = (
-        "app",
-        "context",
-        "counted",
-        "deadline",
-        "delay",
-        "key",
-        "plan",
-        "priority",
-        "request_scope",
-        "started_by",
-        "tags",
-        "values",
-        "window",
-    )
+    key: str | None = None
+    """What makes it the only one of its chain."""
+    request_scope: Mapping[str, object] | None = None
+    """A snapshot of the request, for dependencies that are bound to it."""
+    context: Context | None = None
+    """The context variables that its tasks see; None: those of whoever starts it."""
+    delay: float | None = None
+    """Seconds until it may begin; durable engines only."""
+    priority: int | None = None
+    """Runs with a lower number begin first; durable engines only."""
+    started_by: str | None = None
+    """The route whose request it is for, as `POST /orders`; None: the app's own code."""
 
     def __init__(self, plan: Plan, values: Mapping[str, object]) -> None:
         """Ask for a run of *plan* with the inputs *values*, checked to be complete."""
         self.plan = plan
         self.values = values
+        # Asked of every run: quicker here than on the class.
         self.deadline: float | None = None
         """Seconds for the whole run, from its start."""
-        self.key: str | None = None
-        """What makes it the only one of its chain."""
-        self.tags: Mapping[str, str] = _UNTAGGED
+        self.tags: Mapping[str, str] | None = None
         """Its tags, filled in."""
         self.app: object = None
         """The app whose `dependency_overrides` hold and which dependencies see."""
-        self.request_scope: Mapping[str, object] | None = None
-        """A snapshot of the request, for dependencies that are bound to it."""
-        self.context: Context | None = None
-        """The context variables that its tasks see; None: those of whoever starts it."""
         self.counted = False
         """Whether it counts as pending: only where there is a limit or a key is the engine to keep account of it."""
-        self.delay: float | None = None
-        """Seconds until it may begin; durable engines only."""
-        self.priority: int | None = None
-        """Runs with a lower number begin first; durable engines only."""
         self.window: Run | None = None
         """The `Run` that the endpoint holds already; None: a new one is made."""
-        self.started_by: str | None = None
-        """The route whose request it is for, as `POST /orders`; None: the app's own code."""
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -114,12 +114,8 @@ class Line:
                 break
         except BaseException as error:  # noqa: BLE001 - what it means is found out once it is not being handled any more
             failure = error
-        try:
-            if failure is not None or self.schedule is not None or i + 1 < len(ended):
-                await self._go_on(i, failure)
-        finally:
-            # The context is the run's own: nobody was told anything else in it.
-            running.set(None)
+        if failure is not None or self.schedule is not None or i + 1 < len(ended):
+            await self._go_on(i, failure)
 
     async def _leave_off(self) -> bool:
         """Give everybody else on the loop a turn, between two tasks; return whether that has ended the line."""
@@ -143,6 +139,9 @@ class Line:
             outside = error
             self.busy = False
             await self._clear()
+        finally:
+            # For those who are told how it ends. The context is the run's own: nobody was told anything else in it.
+            running.set(None)
         if self.schedule is not None:
             self._acquit(self.broken or outside)
 

@@ -113,7 +113,8 @@ class LiveRun:
         inner = self.inner
         inner.app = request.app
         inner.request_scope = request.request_scope
-        inner.tags = request.tags
+        if request.tags:
+            inner.tags = request.tags
 
     def serve(self, request: RunRequest) -> None:
         """Be made from *request* instead of the one that took it first: that one may have come to nothing."""

@@ -359,7 +359,7 @@ def _doc(request: RunRequest, schema: Schema, values: dict[str, object]) -> RunD
         names=list(request.plan.names),
         values=schema.dump_inputs(values),
         deadline=request.deadline,
-        tags=dict(request.tags),
+        tags=dict(request.tags or {}),
         started_by=request.started_by,
     )
 
