@@ -1,7 +1,7 @@
 """What happened to a task: the outcome as a value, its attempts, its states."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -20,7 +20,7 @@ AttemptState = Literal["running", "succeeded", "failed", "timed_out", "skipped",
 """The states of one attempt."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class ErrorInfo:
     """An error in words, as it can be stored and shown."""
 
@@ -33,7 +33,7 @@ class ErrorInfo:
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Succeeded(Generic[T_co]):
     """The outcome of a task that returned."""
 
@@ -41,7 +41,7 @@ class Succeeded(Generic[T_co]):
     """What it returned."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Failed:
     """The outcome of a task whose last attempt failed."""
 
@@ -58,7 +58,7 @@ class Failed:
         return self.raised
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Skipped:
     """The outcome of a task that did not run, or that raised `Skip`."""
 

@@ -4,7 +4,7 @@ Everything here is written once, by `@task` or by the reader of a signature, and
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from inspect import Parameter
 from pathlib import Path
@@ -44,7 +44,7 @@ class Source:
         return f"{shown}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Backoff:
     """How long to wait before each further attempt of a failed task.
 
@@ -67,7 +67,7 @@ class Backoff:
     """Whether each wait is a random part of what the formula gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Rate:
     """At most `count` starts every `seconds`, as written in `rate="50/s"`."""
 

@@ -208,3 +208,26 @@ def test_importing_the_package_is_light() -> None:
     code = f"import sys, fastapi_chain; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+LATER = (
+    "tenacity",  # a task that has retries
+    "multiprocessing",  # a server that has more than one process
+    "pickle",  # an error that is sent to another process
+    "anyio.from_thread",  # an idempotent chain on a `def` endpoint
+    "fastapi_chain.web.models",  # the router
+    "fastapi_chain._drawing",  # somebody who looks at a graph
+    "fastapi_chain.engines.durable",  # a database
+    "fastapi_chain.dashboard",
+)
+
+
+def test_what_only_some_apps_need_is_loaded_by_those() -> None:
+    """`chain` and `install` load what every app needs, and leave the rest to whoever asks for it."""
+    code = f"""
+import sys, fastapi
+before = set(sys.modules)
+from fastapi_chain import chain, install
+print(*sorted(set({LATER!r}) & (set(sys.modules) - before)))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

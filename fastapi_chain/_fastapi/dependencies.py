@@ -4,9 +4,9 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from fastapi_chain._record import record
 from fastapi_chain.spec import EMPTY, ParamSpec
 
 from .parts import FIELDS, OBJECTS, parts
@@ -33,7 +33,7 @@ InputKind = Literal["data", "dependency", "yield-dependency", "UploadFile", "req
 _WITHOUT_REQUEST = frozenset({"Response", "BackgroundTasks", "SecurityScopes"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False, slots=True)
 class Dependency:
     """A function and what it depends on, the same for every version of FastAPI."""
 

@@ -4,9 +4,9 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from fastapi_chain._record import record
 from fastapi_chain.errors import ChainError
 
 SUPPORTED: Final = "fastapi>=0.115,!=0.137.0,!=0.137.1"
@@ -29,7 +29,7 @@ OBJECTS: Final = {
 """The attributes of `Dependant` that name the parameter which takes a whole object, and that object."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class Parts:
     """The parts of FastAPI and Starlette that we use."""
 

@@ -4,13 +4,14 @@ import functools
 import gc
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from fastapi_chain._record import record
 
 from .parts import parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class ApiRoute:
     """A route of an app, as requests meet it."""
 

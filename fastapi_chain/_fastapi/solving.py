@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any, Final, Never
 
+from fastapi_chain._record import record
+
 from .dependencies import Dependency, Kind, kind_of
 from .parts import parts
 
@@ -17,7 +19,7 @@ _SYNTHETIC: Final = "fastapi_chain.synthetic"
 _NO_BODY: Final = "the body of the request is gone when its tasks run"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class Solved:
     """What FastAPI's solver gave."""
 

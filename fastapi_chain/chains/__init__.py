@@ -3,12 +3,11 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from importlib import import_module
 from itertools import count
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 from weakref import WeakSet
 
-from fastapi_chain._drawing import picture_of
-from fastapi_chain._drawing.mermaid import mermaid
 from fastapi_chain.declare.signature import local_names
 from fastapi_chain.endpoint import Endpoint, wrap
 from fastapi_chain.engines.base import Engine, RunRequest
@@ -176,11 +175,13 @@ class Chain:
 
     def to_mermaid(self) -> str:
         """Return the graph as Mermaid text."""
-        return mermaid(self.plan)
+        text: str = _drawing("mermaid").mermaid(self.plan)
+        return text
 
     def to_svg(self) -> str | None:
         """Return the graph as an SVG, light or dark as its reader has it; None without `fastapi-chain[dashboard]`."""
-        return picture_of(self.plan).alone
+        svg: str | None = _drawing("picture").picture_of(self.plan).alone
+        return svg
 
     def _repr_svg_(self) -> str | None:
         """Let notebooks show the graph."""
@@ -188,6 +189,11 @@ class Chain:
 
     def __repr__(self) -> str:
         return f"<Chain {self.name!r} {self.source.at}>"
+
+
+def _drawing(module: str) -> Any:  # noqa: ANN401 - a module
+    # Loaded when somebody looks at a chain: nothing that runs needs it.
+    return import_module(f"fastapi_chain._drawing.{module}")
 
 
 def _check_callable(endpoint: object, chain: Source) -> None:

@@ -8,11 +8,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
+from importlib import import_module
 from typing import Annotated, Any, Final, TypeVar, cast, get_origin
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from anyio import from_thread
 from fastapi import BackgroundTasks, Depends, Request, Response, WebSocket
 from starlette.background import BackgroundTasks as StarletteBackgroundTasks
 from starlette.requests import HTTPConnection
@@ -20,6 +20,7 @@ from starlette.responses import Response as StarletteResponse
 from starlette.routing import get_name
 
 from fastapi_chain._fastapi import InputKind, endpoint_ids, input_kinds, kind_of, read_call
+from fastapi_chain._record import record
 from fastapi_chain.declare import source_of
 from fastapi_chain.declare.signature import resolved_signature, strip_annotated
 from fastapi_chain.errors import DeclarationError, StreamingEndpoint
@@ -34,7 +35,7 @@ _GIVEN: Final[frozenset[InputKind]] = frozenset({"data", "dependency"})
 """The parameters of an endpoint that outlive the request."""
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
+@record(eq=False, frozen=False, slots=True)
 class Endpoint:
     """An endpoint under a chain."""
 
@@ -147,7 +148,7 @@ def _is_a(annotation: object, cls: type[object]) -> bool:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class _Tap:
     """The parameter in which FastAPI hands over one object of the request."""
 
@@ -161,7 +162,7 @@ class _Tap:
         return given.pop(self.name, None) if self.ours else given.get(self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class _Wiring:
     """How a request gets to us through the parameters of its endpoint."""
 
@@ -246,12 +247,18 @@ def _sync_wrapper(fn: Callable[..., Any], starter: Starter, wiring: _Wiring) -> 
         if marker not in kwargs:
             return fn(*args, **kwargs)
         call = _open(starter, wiring, kwargs)
-        if call.once is not None and (answer := from_thread.run(call.admit, kwargs)) is not None:
+        if call.once is not None and (answer := _from_thread().run(call.admit, kwargs)) is not None:
             return answer
         result = fn(*args, **kwargs, **_promises(call, wiring)) if wiring.runs else fn(*args, **kwargs)
         return call.returned(kwargs, result)
 
     return wrapper
+
+
+@functools.cache
+def _from_thread() -> Any:  # noqa: ANN401 - a module
+    # A millisecond, for nobody but `def` endpoints whose chain is `idempotent`.
+    return import_module("anyio.from_thread")
 
 
 def _open(starter: Starter, wiring: _Wiring, given: dict[str, Any]) -> Call:

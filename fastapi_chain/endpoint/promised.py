@@ -2,16 +2,17 @@
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Final, NoReturn
 
+from fastapi_chain._record import record
 from fastapi_chain.errors import RunNotFinished
 from fastapi_chain.events import Event
 from fastapi_chain.outcome import RunState, TaskRecord
 
 
-@dataclass(slots=True, kw_only=True)
+@record(eq=False, frozen=False, slots=True)
 class PromisedRun:
     """What stands behind a `Run` until its endpoint has returned: a name, and the way to refuse it."""
 

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Protocol
 
+from fastapi_chain._record import record
 from fastapi_chain._state import RunState as State
 from fastapi_chain.errors import ChainError
 from fastapi_chain.outcome import RunState
@@ -71,7 +72,7 @@ class KnownRun(RunBackend, Protocol):
         """The OpenTelemetry trace of that request, in hexadecimal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class RunFilter:
     """Which runs are looked for; what is not given does not matter."""
 
@@ -104,7 +105,7 @@ class RunFilter:
         return any(text in word.casefold() for word in words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class Page:
     """Some of the runs that were looked for, the newest first."""
 
@@ -143,7 +144,7 @@ class RunStore(Protocol):
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class Answer:
     """A response, kept for whoever sends the same request again."""
 
@@ -155,7 +156,7 @@ class Answer:
     """Its body; None: it was too large to be kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class Kept:
     """What is known of a key that was there already."""
 

@@ -1,6 +1,5 @@
 """The common form of all errors: what is wrong, the evidence, the cure."""
 
-import pickle
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeVar
 
@@ -74,6 +73,8 @@ class ChainError(Exception):
 
 def _survives(value: object) -> bool:
     """Tell whether *value* can be pickled and, which the user's own exceptions often cannot, unpickled."""
+    import pickle  # noqa: PLC0415 - whoever pickles us has loaded it; nobody else should have to
+
     try:
         pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes
     except Exception:  # noqa: BLE001 - pickling runs the value's own code, which may raise anything

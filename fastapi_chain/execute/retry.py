@@ -1,14 +1,14 @@
 """Declared retries -> tenacity.
 
 tenacity's objects decide (`stop`, `wait`, `retry`, asked with a `RetryCallState`), the executor drives. They are asked
-only after a failure: an attempt that succeeds never meets them.
+only after a failure: an attempt that succeeds never meets them. tenacity is loaded for the first task that has retries.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import cache
+from importlib import import_module
 from inspect import isawaitable
-from typing import Final, Protocol, TypeVar, cast
-
-import tenacity
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from fastapi_chain.errors import OutputValidationError, RetryAfter, Skip
 from fastapi_chain.spec import TaskSpec
@@ -19,13 +19,28 @@ _NEVER: Final = (OutputValidationError, Skip)
 
 T = TypeVar("T")
 
+State: TypeAlias = Any
+"""tenacity's `RetryCallState`."""
+
+
+@cache
+def _tenacity() -> Any:  # noqa: ANN401 - the module
+    # It loads a dozen modules, a tenth of what it takes to import this package, and many an app retries nothing.
+    return import_module("tenacity")
+
+
+def prepare(specs: Iterable[TaskSpec]) -> None:
+    """Load tenacity if one of *specs* has retries, so that its first run does not have to."""
+    if any(spec.retries or spec.policy is not None for spec in specs):
+        _tenacity()
+
 
 class Policy(Protocol):
     """The part of a tenacity policy that decides; that of an `AsyncRetrying` may be `async`."""
 
-    stop: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
-    wait: Callable[[tenacity.RetryCallState], float | Awaitable[float]]
-    retry: Callable[[tenacity.RetryCallState], bool | Awaitable[bool]]
+    stop: Callable[[State], bool | Awaitable[bool]]
+    wait: Callable[[State], float | Awaitable[float]]
+    retry: Callable[[State], bool | Awaitable[bool]]
 
 
 class _Declared:
@@ -36,12 +51,13 @@ class _Declared:
 
     def __init__(self, spec: TaskSpec) -> None:
         backoff = spec.backoff
+        tenacity = _tenacity()
         self._stop = tenacity.stop_after_attempt(spec.retries + 1)
         kind = tenacity.wait_random_exponential if backoff.jitter else tenacity.wait_exponential
         self._wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
         self._retry_on = spec.retry_on
 
-    def delay(self, state: tenacity.RetryCallState, error: Exception) -> float | None:
+    def delay(self, state: State, error: Exception) -> float | None:
         """Return the seconds to wait after the attempt in *state*, which raised *error*; None: there is no other."""
         if self._stop(state):
             return None
@@ -58,6 +74,7 @@ class RetryPolicy:
         self._declared = None if spec.policy is not None else _Declared(spec)
         self._policy = cast("Policy", spec.policy)
         self._fn = spec.fn
+        self._state_of = _tenacity().RetryCallState
         self._give_up_on = (*_NEVER, *spec.give_up_on)
 
     async def delay(self, attempt: int, error: BaseException, since_first: Callable[[], float]) -> float | None:
@@ -75,7 +92,7 @@ class RetryPolicy:
         """
         if not isinstance(error, Exception) or isinstance(error, self._give_up_on):
             return None
-        state = tenacity.RetryCallState(cast("tenacity.BaseRetrying", self._policy), self._fn, (), {})
+        state: State = self._state_of(self._policy, self._fn, (), {})
         state.attempt_number = attempt
         if self._declared is not None:
             return self._declared.delay(state, error)

@@ -8,11 +8,11 @@ find it.
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from fastapi_chain._record import record
 from fastapi_chain._state import RunState
 from fastapi_chain._threads import on_loop
 from fastapi_chain.context import running
@@ -62,7 +62,7 @@ class TaskFields(logging.Filter):
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(slots=True)
 class LogLine:
     """What a task has logged once."""
 

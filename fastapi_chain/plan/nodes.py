@@ -1,6 +1,6 @@
 """What a plan consists of: the tasks in their places, the inputs, and where each parameter comes from."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from fastapi_chain._record import record
@@ -67,7 +67,7 @@ class UndoNode:
     """Where each parameter comes from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(eq=False, slots=True)
 class Node:
     """One task in its place in a plan."""
 

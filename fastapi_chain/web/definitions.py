@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from fastapi_chain.chains import Chain
-from fastapi_chain.plan import Node, Plan
+from fastapi_chain.plan import Plan
 
+from .edges import edges_of
 from .models import ChainLinks, ChainModel, DeclaredTask, Edge, Graph, InputModel
 
 
@@ -44,17 +45,8 @@ def _tasks(plan: Plan) -> Iterable[DeclaredTask]:
 
 def graph_of(plan: Plan) -> Graph:
     """Return *plan* as a graph."""
-    edges = [edge for node in plan.nodes for edge in _edges(plan, node)]
+    edges = [
+        Edge(source=source, target=target, kind="data" if params else "order", params=params)
+        for source, target, params in edges_of(plan)
+    ]
     return Graph(chain=plan.chain, nodes=list(_tasks(plan)), edges=edges)
-
-
-def _edges(plan: Plan, node: Node) -> Iterable[Edge]:
-    taken: dict[int, list[str]] = {}
-    for fill in node.fills:
-        if fill.kind == "task":
-            taken.setdefault(fill.slot, []).append(fill.param.name)
-        elif fill.kind == "item" and node.over is not None:
-            taken.setdefault(node.over, []).append(fill.param.name)
-    for parent in sorted({*taken, *node.parents}):
-        params = taken.get(parent, [])
-        yield Edge(source=plan.names[parent], target=node.name, kind="data" if params else "order", params=params)

@@ -8,7 +8,7 @@ from fastapi_chain._fastapi import ApiRoute
 from fastapi_chain.chains import Chain
 from fastapi_chain.errors import ChainError
 
-from .definitions import graph_of
+from .edges import edges_of
 
 EXTENSION: Final = "x-fastapi-chain"
 
@@ -65,14 +65,17 @@ def _format(path: str) -> str:
 
 def _annotate(operation: Document, chain: Chain, show: str | None, *, where: bool) -> None:
     try:
-        graph = graph_of(chain.plan)
+        plan = chain.plan
     except ChainError:
         # Start-up tells what is wrong with it; a document can be made all the same.
         return
     operation[EXTENSION] = {
         "chain": chain.name,
-        "tasks": [node.name for node in graph.nodes],
-        "edges": [{"from": edge.source, "to": edge.target, "kind": edge.kind} for edge in graph.edges],
+        "tasks": [node.name for node in plan.nodes],
+        "edges": [
+            {"from": source, "to": target, "kind": "data" if params else "order"}
+            for source, target, params in edges_of(plan)
+        ],
     }
     for status, response in operation.get("responses", {}).items():
         if not status.startswith("2"):

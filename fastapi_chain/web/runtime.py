@@ -23,19 +23,16 @@ from fastapi_chain.engines.history import History
 from fastapi_chain.engines.memory import MemoryEngine
 from fastapi_chain.engines.select import make_engine
 from fastapi_chain.errors import DeclarationError
+from fastapi_chain.execute.retry import prepare
 from fastapi_chain.observe.tasklog import TaskLogs
 from fastapi_chain.plan import Plan
 
-from .access import Access, Visible, Withdrawn
+from .access import Visible, Withdrawn
 from .checking import chains_of, check_chains, endpoints_of
 from .directory import Directory
-from .feed import Feeds
 from .middleware import Middleware
 from .openapi import annotate
-from .render import Renderer
-from .router import Routes, make_router
 from .stopping import Stopping
-from .words import Words
 from .workers import address, siblings
 
 _PAGE: Final = "/runs/{run_id}"
@@ -81,14 +78,12 @@ class Runtime:
         self.directory: Directory = Directory(lambda: ((chain, route.name) for chain, route in self.started()))
         self.serving = True
         """Whether this process serves the app; a command only runs its chains."""
-        self.renderer: Renderer = Renderer(expose_errors=expose_errors)
-        self.feeds: Feeds = Feeds(Words(self.renderer))
         self.stopping: Stopping = Stopping()
         self._logs = TaskLogs()
         # For an app whose lifespan never begins: its runs end with their requests, and are remembered all the same.
         self._spare = MemoryEngine(kept=history)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._routes: list[Routes] = []
+        self._watching: Any = None
         self._dashboards: list[Any] = []
         self._base: str | None = None
         self._searched = False
@@ -113,6 +108,7 @@ class Runtime:
             EngineUnavailable: The engine's database does not answer.
         """
         self.check()
+        prepare(node.spec for chain in self.chains() for node in chain.plan.nodes)
         self._warn()
         await self.engine.open()
         self._searched = False
@@ -203,7 +199,7 @@ class Runtime:
         """The path of the router within the app; None as long as it is not included."""
         if not self._searched:
             self._searched = True
-            handlers = [routes.get_run for routes in self._routes]
+            handlers = [] if self._watching is None else self._watching.pages
             paths = (route.path for route in api_routes(self.app) if route.endpoint in handlers)
             found = next(paths, None)
             self._base = None if found is None else found.removesuffix(_PAGE)
@@ -223,17 +219,12 @@ class Runtime:
             dependencies: Dependencies of all routes; `include_router` takes them as well.
             tags: The tags of the routes in OpenAPI.
         """
-        routes = Routes(
-            access=Access(self, visible),
-            directory=self.directory,
-            renderer=self.renderer,
-            feeds=self.feeds,
-            stopping=self.stopping,
-            expose_values=self.expose_values,
-        )
-        self._routes.append(routes)
+        if self._watching is None:
+            # Loaded here: models take a while, and not every app shows its runs.
+            self._watching = import_module("fastapi_chain.web.watching").Watching(self)
         self._searched = False
-        return make_router(routes, dependencies=dependencies, tags=tags)
+        router: APIRouter = self._watching.router(visible=visible, dependencies=dependencies, tags=tags)
+        return router
 
     def dashboard(self, *, allow_anonymous: bool = False) -> APIRouter:
         """Return the pages on which runs are watched, retried and cancelled.

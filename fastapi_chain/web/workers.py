@@ -1,6 +1,6 @@
 """What uvicorn has told this process: whether it is one of several that serve the same app, and where."""
 
-import multiprocessing
+import sys
 from typing import Any
 
 
@@ -23,5 +23,7 @@ def address() -> str:
 
 def _config() -> Any:  # noqa: ANN401 - uvicorn's own
     """Return uvicorn's settings where it has spawned this process; the process object keeps what it is to call."""
-    process: Any = multiprocessing.current_process()
+    # It takes a while to import: a process that was spawned has done so, and any other has nothing to tell.
+    spawned: Any = sys.modules.get("multiprocessing")
+    process = None if spawned is None else spawned.current_process()
     return getattr(process, "_kwargs", {}).get("config")

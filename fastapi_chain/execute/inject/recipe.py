@@ -1,16 +1,16 @@
 """A tree of dependencies -> the calls to make, in order; pure."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi_chain._fastapi import Dependency, Kind, read_call
+from fastapi_chain._record import record
 
 Needs = tuple[tuple[str, int], ...]
 """Parameters, and the number of the step that gives the value of each."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Step:
     """One call."""
 
@@ -24,7 +24,7 @@ class Step:
     """Its arguments."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False, slots=True)
 class Recipe:
     """The calls that give the dependencies of one function."""
 

@@ -5,6 +5,7 @@ import gc
 import logging
 import secrets
 import signal
+import sys
 import threading
 from types import CoroutineType, FrameType, FunctionType, ModuleType, SimpleNamespace
 from typing import Annotated, Any
@@ -634,6 +635,13 @@ def test_where_the_app_is_served(monkeypatch, config, expected):
     process = SimpleNamespace(_kwargs={"config": SimpleNamespace(**config)} if config else {})
     monkeypatch.setattr("multiprocessing.current_process", lambda: process)
     assert address() == expected
+
+
+def test_a_process_that_nobody_spawned(monkeypatch):
+    """What spawns processes is not loaded to find out that none was."""
+    monkeypatch.delitem(sys.modules, "multiprocessing", raising=False)
+    assert (address(), siblings()) == ("", 1)
+    assert "multiprocessing" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -312,7 +312,7 @@ def test_followers_share_what_is_read(serving):
             streams = [client.start("GET", f"{at}/events") for _ in range(3)]
             for stream in streams:
                 await stream.event("run.snapshot")
-            assert [one.followers for one in runtime.feeds._feeds.values()] == [3]
+            assert [one.followers for one in runtime._watching.feeds._feeds.values()] == [3]
             for stream in streams[:2]:
                 stream.leave()
                 await stream.end()
@@ -320,7 +320,7 @@ def test_followers_share_what_is_read(serving):
             await streams[2].event("task.changed")
             streams[2].leave()
             await streams[2].end()
-            assert runtime.feeds._feeds == {}
+            assert runtime._watching.feeds._feeds == {}
             gates["second"].set()
             assert (await client.finished(at))["state"] == "succeeded"
 
@@ -390,7 +390,7 @@ def test_a_client_that_does_not_read_holds_neither_its_stream_nor_the_end_of_the
                 runtime.stopping.stop()
             await stream.end()
             assert stream.names() == ["run.snapshot"]
-            assert (stream.over, runtime.feeds._feeds, runtime.stopping._listeners) == (False, {}, set())
+            assert (stream.over, runtime._watching.feeds._feeds, runtime.stopping._listeners) == (False, {}, set())
 
     asyncio.run(main())
 
@@ -410,7 +410,7 @@ def test_a_server_may_cancel_a_stream(serving):
             stream.task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await stream.end()
-            assert (runtime.feeds._feeds, runtime.stopping._listeners) == ({}, set())
+            assert (runtime._watching.feeds._feeds, runtime.stopping._listeners) == ({}, set())
 
     asyncio.run(main())
 
@@ -434,7 +434,7 @@ def test_a_client_that_is_gone_when_we_write_ends_its_stream(serving):
             stream.take = broken
             gates["first"].set()
             await stream.end()
-            assert runtime.feeds._feeds == {}
+            assert runtime._watching.feeds._feeds == {}
             gates["second"].set()
 
     asyncio.run(main())
