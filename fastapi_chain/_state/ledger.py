@@ -166,7 +166,11 @@ class Ledger:
 
     def close(self, i: int, state: AttemptState, now: float, error: ErrorInfo | None) -> None:
         """Put the running attempt down as over."""
-        self.past.setdefault(i, []).append(Rough(state, self.began[i], now, error))
+        attempt, past = Rough(state, self.began[i], now, error), self.past
+        if i in past:
+            past[i].append(attempt)
+        else:
+            past[i] = [attempt]
 
     def over(self, i: int) -> list[Attempt]:
         """Return the attempts that are over, the last success excepted, in order."""

@@ -95,10 +95,19 @@ class Telling:
         if self.followed:
             # What a thread has told comes before what follows from it.
             self._flush()
-        elif not self.sinks and not any(one.wants(kind) for one in self.heed):
-            self.seq += 1
+        elif self.unheard(kind):
             return
         self._tell(kind, self.now() if moment is None else moment, **fields)
+
+    def unheard(self, kind: type[Event]) -> bool:
+        """Whether nobody would be told of an event of that class: then it is counted, and need not be made."""
+        if self.followed or self.sinks:
+            return False
+        for one in self.heed:
+            if one.wants(kind):
+                return False
+        self.seq += 1
+        return True
 
     def _tell(self, kind: type[Event], moment: float, /, **fields: object) -> None:
         if self.followed and kind not in _NOT_AFTER_PROGRESS:

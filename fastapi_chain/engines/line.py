@@ -26,7 +26,7 @@ from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
 from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskSucceeded
-from fastapi_chain.execute import ends_run, recover, sober
+from fastapi_chain.execute import drunk, ends_run, recover, sober
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
@@ -133,7 +133,7 @@ class Line:
             self.busy = False
             if self.workers or self.threads:
                 await self._join()
-            if self.run.cancel_reason is None:
+            if self.run.cancel_reason is None and drunk(self.run):
                 await sober(self.run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
             outside = error
@@ -221,7 +221,7 @@ class Line:
             unit.cancel()
             return self._given_up(error)
         self.take_over()
-        unit.note(error)
+        unit.note(error, unit.attempt)
         unit.fail(error)
         return self.route(self.ended(i))
 

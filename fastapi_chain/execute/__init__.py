@@ -73,12 +73,13 @@ async def recover(unit: Unit, error: BaseException) -> None:
     while True:
         try:
             error = error.cause if isinstance(error, Escaped) else error
-            unit.note(error)
-            delay = await _delay(unit, error)
+            number = unit.attempt
+            unit.note(error, number)
+            delay = await _delay(unit, error, number) if unit.step.policy is not None else None
             if delay is None:
                 _conclude(unit, error)
                 return
-            unit.retry(error, delay)
+            unit.retry(error, delay, number)
             await _rest(unit, delay)
             value = await attempt(unit)
         except asyncio.CancelledError as cancelled:
@@ -91,14 +92,14 @@ async def recover(unit: Unit, error: BaseException) -> None:
             return
 
 
-async def _delay(unit: Unit, error: BaseException) -> float | None:
-    """Return the seconds to wait before the next attempt; None: there is none."""
+async def _delay(unit: Unit, error: BaseException, number: int) -> float | None:
+    """Return the seconds to wait before the attempt after *number*; None: there is none."""
     policy = unit.step.policy
     if policy is None or unit.cancelled:
         return None
-    ledger, i = unit.ledger, unit.i
     try:
-        return await policy.delay(ledger.attempt(i) - ledger.before(i), error, unit.since_first)
+        delay = policy.delay(number - unit.ledger.before(unit.i), error, unit.since_first)
+        return delay if delay is None or isinstance(delay, float) else await delay
     except Exception as broken:  # noqa: BLE001 - a policy of the user's own
         # The task has failed; that nobody could say what to do about it comes on top.
         with suppress(Exception):
@@ -108,7 +109,8 @@ async def _delay(unit: Unit, error: BaseException) -> float | None:
 
 async def _rest(unit: Unit, delay: float) -> None:
     """Wait for the next attempt, with no place held."""
-    await sober(unit.run)
+    if drunk(unit.run):
+        await sober(unit.run)
     if delay > 0:
         await unit.run.clock.sleep(delay)
     if unit.left is not None:
@@ -130,7 +132,7 @@ def _cancelled(unit: Unit, error: asyncio.CancelledError) -> None:
     if ends_run(unit.run):
         unit.cancel()
         raise error
-    unit.note(error)
+    unit.note(error, unit.attempt)
     unit.fail(error)
 
 
@@ -157,6 +159,11 @@ async def sober(run: RunState) -> None:
 
 def ends_run(run: RunState) -> bool:
     """Whether a cancellation that has just been met was meant for the run."""
-    task = asyncio.current_task(run.loop)
     stopped = run.cancel_reason is not None and not run.undoing
-    return stopped or (task is not None and task.cancelling() > run.cancelling)
+    return stopped or drunk(run)
+
+
+def drunk(run: RunState) -> bool:
+    """Whether there is something to `sober` up from."""
+    task = asyncio.current_task(run.loop)
+    return task is not None and task.cancelling() > run.cancelling

@@ -43,11 +43,20 @@ class Policy(Protocol):
     retry: Callable[[State], bool | Awaitable[bool]]
 
 
-class _Declared:
-    """What `retries`, `backoff`, `retry_on` and `give_up_on` say.
+class _Attempt:
+    """As much of a `RetryCallState` as tenacity's stops and waits look at that go by the number of the attempt.
 
-    None of it needs the outcome that tenacity keeps, a `Future` made of locks, and none of it has to be awaited.
+    The whole of it keeps an outcome as well, a `Future` made of locks.
     """
+
+    __slots__ = ("attempt_number",)
+
+    def __init__(self, number: int) -> None:
+        self.attempt_number = number
+
+
+class _Declared:
+    """What `retries`, `backoff`, `retry_on` and `give_up_on` say; none of it has to be awaited."""
 
     def __init__(self, spec: TaskSpec) -> None:
         backoff = spec.backoff
@@ -57,8 +66,9 @@ class _Declared:
         self._wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
         self._retry_on = spec.retry_on
 
-    def delay(self, state: State, error: Exception) -> float | None:
-        """Return the seconds to wait after the attempt in *state*, which raised *error*; None: there is no other."""
+    def delay(self, attempt: int, error: Exception) -> float | None:
+        """Return the seconds to wait after *attempt*, which raised *error*; None: there is no other."""
+        state = _Attempt(attempt)
         if self._stop(state):
             return None
         if isinstance(error, RetryAfter):
@@ -74,13 +84,14 @@ class RetryPolicy:
         self._declared = None if spec.policy is not None else _Declared(spec)
         self._policy = cast("Policy", spec.policy)
         self._fn = spec.fn
-        self._state_of = _tenacity().RetryCallState
         self._give_up_on = (*_NEVER, *spec.give_up_on)
 
-    async def delay(self, attempt: int, error: BaseException, since_first: Callable[[], float]) -> float | None:
+    def delay(
+        self, attempt: int, error: BaseException, since_first: Callable[[], float]
+    ) -> float | None | Awaitable[float | None]:
         """Return the seconds to wait before the next attempt; None: there is none.
 
-        It never waits for anything, unless a policy of the user's own does.
+        Only what a policy of the user's own says is to be awaited.
 
         Args:
             attempt: The number of the attempt that failed, from 1.
@@ -92,10 +103,12 @@ class RetryPolicy:
         """
         if not isinstance(error, Exception) or isinstance(error, self._give_up_on):
             return None
-        state: State = self._state_of(self._policy, self._fn, (), {})
+        return self._asked(attempt, error, since_first) if self._declared is None else self._declared.delay(attempt, error)
+
+    async def _asked(self, attempt: int, error: Exception, since_first: Callable[[], float]) -> float | None:
+        """Ask the user's own policy."""
+        state: State = _tenacity().RetryCallState(self._policy, self._fn, (), {})
         state.attempt_number = attempt
-        if self._declared is not None:
-            return self._declared.delay(state, error)
         state.set_exception((type(error), error, error.__traceback__))
         # tenacity stamps the outcome with its own clock; what counts here is the time since the first attempt.
         state.outcome_timestamp = state.start_time + since_first()

@@ -179,11 +179,12 @@ class Unit:
 
     def begin(self) -> None:
         """An attempt begins."""
-        if self.ledger.states[self.i] == RETRYING:
-            self.ledger.next_at.pop(self.i, None)
-        self.ledger.states[self.i] = RUNNING
-        self.ledger.began[self.i] = self.run.now()
-        if self.run.followed:
+        ledger, i, run = self.ledger, self.i, self.run
+        if ledger.states[i] == RETRYING:
+            ledger.next_at.pop(i, None)
+        ledger.states[i] = RUNNING
+        ledger.began[i] = run.clock.monotonic()
+        if run.followed:
             self.tell(TaskStarted, attempt=self.attempt, max_attempts=self.max_attempts)
 
     def succeed(self, value: object) -> None:
@@ -195,14 +196,14 @@ class Unit:
         if self.run.followed:
             self.tell(TaskSucceeded, attempt=self.attempt)
 
-    def retry(self, error: BaseException, delay: float) -> None:
-        """The attempt failed and another one follows in *delay* seconds."""
-        attempt, info = self.attempt, error_info(error)
+    def retry(self, error: BaseException, delay: float, attempt: int) -> None:
+        """Number *attempt* has failed, and another one follows in *delay* seconds."""
+        ledger, i, info = self.ledger, self.i, error_info(error)
         most = self._most(attempt)
-        now = self._over(_failed(error), info)
-        self.ledger.states[self.i] = RETRYING
-        self.ledger.next_at[self.i] = now + delay
-        self.tell(TaskRetrying, attempt=attempt, max_attempts=most, error=info, delay=delay, exception=error)
+        ledger.next_at[i] = self._over(_failed(error), info) + delay
+        ledger.states[i] = RETRYING
+        if not self.run.unheard(TaskRetrying):
+            self.tell(TaskRetrying, attempt=attempt, max_attempts=most, error=info, delay=delay, exception=error)
         if self.rests is not None:
             self.rests()
 
@@ -233,15 +234,16 @@ class Unit:
         self.ledger.close(self.i, state, now, error)
         return now
 
-    def note(self, error: BaseException) -> None:
+    def note(self, error: BaseException, attempt: int) -> None:
         """Note on *error* who raised it, in place of an earlier note: some raise one and the same object for ever."""
-        attempt = self.attempt
         note = f"{RAISED_BY}{self.name!r}, attempt {attempt} of {self._most(attempt)}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
         with suppress(Exception):
             earlier = getattr(error, "__notes__", None)
-            kept = [text for text in earlier if not text.startswith(RAISED_BY)] if earlier else []
-            error.__notes__ = [*kept, note]
+            if earlier is None:
+                error.add_note(note)
+            else:
+                error.__notes__ = [*[text for text in earlier if not text.startswith(RAISED_BY)], note]
 
 
 def _failed(error: BaseException) -> AttemptState:

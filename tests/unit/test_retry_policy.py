@@ -20,7 +20,8 @@ def policy(**options: Any) -> Any:
 
 
 def delay(decides: Any, attempt: int, error: BaseException, seconds: float = 0.0) -> float | None:
-    return asyncio.run(decides.delay(attempt, error, lambda: seconds))
+    said = decides.delay(attempt, error, lambda: seconds)
+    return asyncio.run(said) if asyncio.iscoroutine(said) else said
 
 
 def test_without_retries_nothing_is_asked():
