@@ -5,7 +5,7 @@ on every engine.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -75,12 +75,15 @@ async def recover(unit: Unit, error: BaseException) -> None:
             error = error.cause if isinstance(error, Escaped) else error
             number = unit.attempt
             unit.note(error, number)
-            delay = await _delay(unit, error, number) if unit.step.policy is not None else None
+            delay = _delay(unit, error, number)
+            if delay is not None and not isinstance(delay, float):
+                delay = await _asked(delay, error)
             if delay is None:
                 _conclude(unit, error)
                 return
             unit.retry(error, delay, number)
-            await _rest(unit, delay)
+            if delay > 0 or unit.left is not None or drunk(unit.run):
+                await _rest(unit, delay)
             value = await attempt(unit)
         except asyncio.CancelledError as cancelled:
             _cancelled(unit, cancelled)
@@ -92,14 +95,18 @@ async def recover(unit: Unit, error: BaseException) -> None:
             return
 
 
-async def _delay(unit: Unit, error: BaseException, number: int) -> float | None:
+def _delay(unit: Unit, error: BaseException, number: int) -> float | None | Awaitable[float | None]:
     """Return the seconds to wait before the attempt after *number*; None: there is none."""
     policy = unit.step.policy
     if policy is None or unit.cancelled:
         return None
+    return policy.delay(number - unit.ledger.before(unit.i), error, unit.since_first)
+
+
+async def _asked(delay: Awaitable[float | None], error: BaseException) -> float | None:
+    """Return what a policy of the user's own says."""
     try:
-        delay = policy.delay(number - unit.ledger.before(unit.i), error, unit.since_first)
-        return delay if delay is None or isinstance(delay, float) else await delay
+        return await delay
     except Exception as broken:  # noqa: BLE001 - a policy of the user's own
         # The task has failed; that nobody could say what to do about it comes on top.
         with suppress(Exception):
@@ -109,8 +116,7 @@ async def _delay(unit: Unit, error: BaseException, number: int) -> float | None:
 
 async def _rest(unit: Unit, delay: float) -> None:
     """Wait for the next attempt, with no place held."""
-    if drunk(unit.run):
-        await sober(unit.run)
+    await sober(unit.run)
     if delay > 0:
         await unit.run.clock.sleep(delay)
     if unit.left is not None:

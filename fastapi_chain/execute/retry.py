@@ -64,6 +64,7 @@ class _Declared:
         self._stop = tenacity.stop_after_attempt(spec.retries + 1)
         kind = tenacity.wait_random_exponential if backoff.jitter else tenacity.wait_exponential
         self._wait = kind(multiplier=backoff.initial, exp_base=backoff.factor, max=backoff.maximum)
+        self._at_once = backoff.initial == 0  # however often it is doubled
         self._retry_on = spec.retry_on
 
     def delay(self, attempt: int, error: Exception) -> float | None:
@@ -73,7 +74,9 @@ class _Declared:
             return None
         if isinstance(error, RetryAfter):
             return float(error.seconds)
-        return float(self._wait(state)) if isinstance(error, self._retry_on) else None
+        if not isinstance(error, self._retry_on):
+            return None
+        return 0.0 if self._at_once else float(self._wait(state))
 
 
 class RetryPolicy:

@@ -1,7 +1,6 @@
 """Step and Unit: a task of a plan, compiled, and one task or item within one run."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from fastapi_chain._state import RunState
@@ -150,8 +149,11 @@ class Unit:
 
     def _most(self, attempt: int) -> int:
         """Return how many attempts there may be, given that *attempt* is under way."""
+        most = self.step.max_attempts
+        if self.ledger.retried:
+            most += self.ledger.before(self.i)
         # A policy of the user's own may not know beforehand.
-        return max(self.step.max_attempts + self.ledger.before(self.i), attempt)
+        return most if most > attempt else attempt
 
     @property
     def cancelled(self) -> bool:
@@ -229,21 +231,23 @@ class Unit:
         self.run.call_off(self.ledger, self.i, self.name)
 
     def _over(self, state: AttemptState, error: ErrorInfo | None) -> float:
-        now = self.run.now()
-        self.ledger.ended[self.i] = now
-        self.ledger.close(self.i, state, now, error)
+        ledger, i = self.ledger, self.i
+        now = ledger.ended[i] = self.run.clock.monotonic()
+        ledger.close(i, state, now, error)
         return now
 
     def note(self, error: BaseException, attempt: int) -> None:
         """Note on *error* who raised it, in place of an earlier note: some raise one and the same object for ever."""
         note = f"{RAISED_BY}{self.name!r}, attempt {attempt} of {self._most(attempt)}, run {self.run.id[:8]}"
         # A frozen dataclass, say, takes no notes.
-        with suppress(Exception):
+        try:
             earlier = getattr(error, "__notes__", None)
             if earlier is None:
                 error.add_note(note)
             else:
                 error.__notes__ = [*[text for text in earlier if not text.startswith(RAISED_BY)], note]
+        except Exception:  # noqa: BLE001, S110 - then it goes without; `suppress` would cost more than the note
+            pass
 
 
 def _failed(error: BaseException) -> AttemptState:
