@@ -14,6 +14,7 @@ from fastapi_chain.outcome import RunState
 from fastapi_chain.plan import Plan
 from fastapi_chain.run import Run, RunBackend
 
+
 class RunRequest:
     """What a run is made from; what most runs do without is the class's until it is set."""
 

@@ -31,7 +31,7 @@ from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
 from .threads import Threads
-from .workers import NOTHING, Worker
+from .workers import NOTHING, Bench, Worker
 
 
 class Line:
@@ -56,6 +56,8 @@ class Line:
     """The other tasks: made with the schedule."""
     states: bytearray
     """Those of the ledger: at hand from then on."""
+    bench: Bench
+    """What workers work with: made with the schedule."""
 
     def __init__(self, run: RunState, program: Program, hop: Hopper) -> None:
         """Prepare to run *program* for *run*, which is open; threads come from *hop*'s pool."""
@@ -174,6 +176,7 @@ class Line:
         run.pos = OFF_LINE
         run.main, run.left_behind = self.main, 0
         self.states = schedule.states
+        self.bench = (run, self.program.steps, run.slots, self.states, run.ledger.began, run.ended, run.clock.monotonic)
         self.worker = Worker(self)
         if pos >= 0:
             self.worker.at = pos
@@ -265,7 +268,7 @@ class Line:
             self.threads.start(i)
             return
         worker = Worker(self)
-        self._employ(worker, worker.heavy(i) if step.threaded or not step.light else worker.work(i))
+        self._employ(worker, worker.work(i) if step.inline else worker.heavy(i))
 
     def rescue(self, i: int, error: BaseException) -> None:
         """See to task *i*, which raised *error* in a thread."""
@@ -276,23 +279,28 @@ class Line:
         """Let *worker* do *body* in a task of its own."""
         # Not `create_task`: with a factory for eager tasks, workers that start workers would start inside of each
         # other.
-        worker.task = asyncio.Task(body, loop=self.loop)
-        worker.task.add_done_callback(worker.gone)
+        task = worker.task = asyncio.Task(body, loop=self.loop)
+        task.add_done_callback(worker.gone)
         self.workers.add(worker)
 
     # --- the end
 
-    def dismiss(self, worker: Worker, task: "asyncio.Task[None] | None" = None) -> None:
-        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
-        self.workers.discard(worker)
-        if task is not None and task.cancelled():
+    def leave(self, worker: Worker) -> None:
+        """Let *worker* go, which has nothing left to do."""
+        workers = self.workers
+        workers.discard(worker)
+        if not workers:
+            self.wake()
+
+    def dismiss(self, worker: Worker, task: "asyncio.Task[None]") -> None:
+        """Let *worker* go, whose *task* has ended by itself, and perhaps badly."""
+        if task.cancelled():
             # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
             self._halt()
-        elif task is not None and task.exception() is not None:
+        elif task.exception() is not None:
             self.broken = task.exception()
             self._halt()
-        if self.done is not None:
-            self.wake()
+        self.leave(worker)
 
     def _halt(self) -> None:
         """Cancel the run from inside, unless it has been stopped already."""

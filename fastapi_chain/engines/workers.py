@@ -1,7 +1,8 @@
 """The asyncio tasks of one run on the fast path, once something has waited: each goes on with what it made ready."""
 
 import asyncio
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from fastapi_chain._state import RunState
 from fastapi_chain._state.ledger import RUNNING
@@ -11,10 +12,16 @@ from fastapi_chain.engines.fan import FanOutRun
 from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskStarted
 from fastapi_chain.execute import execute, sober
-from fastapi_chain.execute.unit import Unit
+from fastapi_chain.execute.call import Slots
+from fastapi_chain.execute.unit import Step, Unit
 
 NOTHING: Final = -1
 """No task to go on with."""
+
+
+Bench: TypeAlias = tuple[RunState, tuple[Step, ...], Slots, bytearray, list[float], list[float], Callable[[], float]]
+"""What all workers of a run work with: the run, its steps and slots; the states, the times at which tasks began and
+ended, and the time now."""
 
 
 class Home(Protocol):
@@ -23,6 +30,7 @@ class Home(Protocol):
     run: RunState
     program: Program
     hop: Hopper
+    bench: Bench
 
     def unit(self, i: int) -> Unit:
         """Return task *i* as what is executed."""
@@ -39,8 +47,11 @@ class Home(Protocol):
     def route(self, ready: list[int]) -> int:
         """Return the task of *ready* to go on with here; start the others elsewhere."""
 
-    def dismiss(self, worker: "Worker", task: "asyncio.Task[None] | None" = None) -> None:
-        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
+    def dismiss(self, worker: "Worker", task: "asyncio.Task[None]") -> None:
+        """Let *worker* go, whose *task* has ended by itself, and perhaps badly."""
+
+    def leave(self, worker: "Worker") -> None:
+        """Let *worker* go, which has nothing left to do."""
 
     def ended(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that may start because of it."""
@@ -69,9 +80,7 @@ class Worker:
     async def work(self, i: int) -> None:
         """Run task *i* and whatever it makes ready, one after the other, for as long as that is a plain call."""
         line, turn = self.line, CHUNK
-        run, steps = line.run, line.program.steps
-        slots, ended, ledger, now = run.slots, run.ended, run.ledger, run.clock.monotonic
-        states, began = ledger.states, ledger.began
+        run, steps, slots, states, began, ended, now = line.bench
         me = self.task or asyncio.current_task(run.loop)
         assert me is not None, "a worker is an asyncio task"
         failure: Exception | None = None
@@ -94,7 +103,8 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
                 failure = error
             except asyncio.CancelledError as error:
-                i = line.cancelled(i, error)
+                i, moment = line.cancelled(i, error), now()
+                continue
             else:
                 slots[i] = value
                 ended[i] = moment = now()
@@ -102,21 +112,26 @@ class Worker:
                 turn -= 1
                 if turn:
                     continue
-            if failure is not None:
-                # Not while the error is being handled: it would be the context of what the next attempt raises.
-                i, failure = await line.mend(i, failure), None
-            if not turn:
-                # Everybody else on the loop gets a turn.
-                turn = CHUNK
-                await asyncio.sleep(0)
-            moment = now()
+            i, failure = await self._pause(i, failure), None
+            turn, moment = turn or CHUNK, now()
         self._leave()
+
+    async def _pause(self, i: int, failure: Exception | None) -> int:
+        """See to task *i*, which has met *failure*, or give everybody else on the loop a turn; return where to go on.
+
+        Not while the error is being handled: it would be the context of what the next attempt raises.
+        """
+        if failure is not None:
+            return await self.line.mend(i, failure)
+        await asyncio.sleep(0)
+        return i
 
     def _leave(self) -> None:
         """Leave by oneself, which spares the loop a turn; unless something is wrong, or this is the main task."""
-        if self.task is not None and not self.task.cancelling():
-            self.task.remove_done_callback(self.gone)
-            self.line.dismiss(self)
+        task = self.task
+        if task is not None and not task.cancelling():
+            task.remove_done_callback(self.gone)
+            self.line.leave(self)
 
     def gone(self, task: "asyncio.Task[None]") -> None:
         """Leave, however that came about: one that is cancelled before its first step runs no code at all."""

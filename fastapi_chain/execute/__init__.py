@@ -95,7 +95,7 @@ async def recover(unit: Unit, error: BaseException) -> None:
             return
 
 
-def _delay(unit: Unit, error: BaseException, number: int) -> float | None | Awaitable[float | None]:
+def _delay(unit: Unit, error: BaseException, number: int) -> float | Awaitable[float | None] | None:
     """Return the seconds to wait before the attempt after *number*; None: there is none."""
     policy = unit.step.policy
     if policy is None or unit.cancelled:

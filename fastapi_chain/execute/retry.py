@@ -91,7 +91,7 @@ class RetryPolicy:
 
     def delay(
         self, attempt: int, error: BaseException, since_first: Callable[[], float]
-    ) -> float | None | Awaitable[float | None]:
+    ) -> float | Awaitable[float | None] | None:
         """Return the seconds to wait before the next attempt; None: there is none.
 
         Only what a policy of the user's own says is to be awaited.
@@ -106,7 +106,9 @@ class RetryPolicy:
         """
         if not isinstance(error, Exception) or isinstance(error, self._give_up_on):
             return None
-        return self._asked(attempt, error, since_first) if self._declared is None else self._declared.delay(attempt, error)
+        return (
+            self._asked(attempt, error, since_first) if self._declared is None else self._declared.delay(attempt, error)
+        )
 
     async def _asked(self, attempt: int, error: Exception, since_first: Callable[[], float]) -> float | None:
         """Ask the user's own policy."""
