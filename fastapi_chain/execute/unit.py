@@ -153,7 +153,7 @@ class Unit:
         if self.ledger.retried:
             most += self.ledger.before(self.i)
         # A policy of the user's own may not know beforehand.
-        return most if most > attempt else attempt
+        return max(most, attempt)
 
     @property
     def cancelled(self) -> bool:
