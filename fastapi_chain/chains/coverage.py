@@ -38,7 +38,8 @@ def _by_hand(plan: Plan) -> Iterator[PlanError]:
     for item in plan.inputs:
         yield from (_not_upstream(need) for need in item.needs if need.elsewhere is not None)
     # One with a default need not be given: then there is but one source.
-    twice = {node.spec.output for node in plan.nodes}.intersection(plan.required)
+    required = frozenset(plan.required)
+    twice = {output for node in plan.nodes if (output := node.spec.output) in required} if required else ()
     for spec, fill in plan.taken() if twice else ():
         if fill.param.name in twice:
             given = f"input {fill.param.name!r} of start()"

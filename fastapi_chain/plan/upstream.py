@@ -1,6 +1,6 @@
 """What comes before each task of a graph, and which of it gives a value of some name."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final, TypeAlias
 
@@ -28,12 +28,14 @@ class Upstream:
         """The type that each task hands on."""
         self.direct: list[Collection[int]] = [p if len(p) <= _FEW else frozenset(p) for p in self.parents]
         """The same as `parents`, to look up whether one is among them."""
-        self._producers: dict[str, list[int]] = {}
-        for i, spec in enumerate(graph.order):
-            self._producers.setdefault(spec.output, []).append(i)
-        self.only = {name: known[0] for name, known in self._producers.items() if len(known) == 1}
+        self.only, self._several = _producers([spec.output for spec in graph.order])
         """The task that gives a value of that name, where there is but one."""
         self._graph = graph
+
+    def _giving(self, name: str) -> Sequence[int]:
+        """Return the tasks that give a value of that name, in order."""
+        p = self.only.get(name)
+        return self._several.get(name, ()) if p is None else (p,)
 
     @cached_property
     def _above(self) -> "Reach":
@@ -41,30 +43,30 @@ class Upstream:
 
         Found for all tasks at once, and only if there are any.
         """
-        return Reach(self._producers, self._asked_above(), self.parents)
+        return Reach(self._giving, self._asked_above(), self.parents)
 
     @cached_property
     def _below(self) -> "Reach":
         """What comes after those tasks that must be given something which no task before them gives."""
-        return Reach(self._producers, self._asked_below(), self.children, downwards=True)
+        return Reach(self._giving, self._asked_below(), self.children, downwards=True)
 
     def _takers(self) -> Iterator[tuple[int, ParamSpec, bool]]:
         """Yield the parameters that bear the name of an output, each with its task, and whether it is the undo's."""
         graph = self._graph
         for i, spec in enumerate(graph.order):
             for param in graph.readings[i].signature.params:
-                if param.role is _VALUE and param.name in self._producers:
+                if param.role is _VALUE and self._giving(param.name):
                     yield i, param, False
             if spec.undo is not None:
                 for param in reading_of(current(spec.undo)).signature.params:
-                    if param.role is _VALUE and param.name in self._producers:
+                    if param.role is _VALUE and self._giving(param.name):
                         yield i, param, True
 
     def _asked_above(self) -> dict[int, set[str]]:
         """Return the names that tasks take, but are not given directly."""
         asked: dict[int, set[str]] = {}
         for i, param, undoes in self._takers():
-            known = self._producers[param.name]
+            known = self._giving(param.name)
             # An undo takes a near and a far task for equals; in a circle, a task may stand before what it waits for.
             if known[0] < i and (undoes or not self._near(known, i)):
                 asked.setdefault(i, set()).add(param.name)
@@ -80,10 +82,8 @@ class Upstream:
 
     def sources(self, name: str, i: int) -> "Sources":
         """Return the tasks that give *name* to task *i*: those directly before it, else those further up."""
-        known = self._producers.get(name)
-        if known is None:
-            return ()
-        return self._near(known, i) or self._above.of(name, i)
+        known = self._giving(name)
+        return (self._near(known, i) or self._above.of(name, i)) if known else ()
 
     def _near(self, known: Sequence[int], i: int) -> Sequence[int]:
         """Return those of *known* that are directly before task *i*."""
@@ -95,14 +95,14 @@ class Upstream:
 
     def sources_of_undo(self, name: str, i: int) -> "Sources":
         """Return the tasks that give *name* to the undo of task *i*, apart from that task itself."""
-        return self._above.of(name, i) if name in self._producers else ()
+        return self._above.of(name, i) if self._giving(name) else ()
 
     def elsewhere(self, name: str, i: int) -> int | None:
         """Return a task that gives *name* and could come before task *i*, but does not; None if there is none.
 
         Ask only where `sources` has found none.
         """
-        if name not in self._producers:
+        if not self._giving(name):
             return None
         order, unsure = self._graph.order, self._graph.unsure
         return next((p for p in self._below.of(name, i).others if p != i and order[p] not in unsure), None)
@@ -147,7 +147,7 @@ class Reach:
 
     def __init__(
         self,
-        producers: Mapping[str, Sequence[int]],
+        producers: Callable[[str], Sequence[int]],
         asked: Mapping[int, Iterable[str]],
         edges: Sequence[Sequence[int]],
         *,
@@ -156,7 +156,7 @@ class Reach:
         """Look for what is *asked*.
 
         Args:
-            producers: The tasks that give a value, by its name.
+            producers: Returns the tasks that give a value of some name.
             asked: The names that each task asks about.
             edges: What comes directly above each task; below it, if *downwards*.
             downwards: Whether to look below.
@@ -166,13 +166,13 @@ class Reach:
         bit: dict[int, int] = {}
         for name in {name for names in asked.values() for name in names}:
             self._first[name] = len(bit)
-            for p in producers[name]:
+            for p in producers(name):
                 bit[p] = 1 << len(bit)
         self._reached = _reached(edges, bit, asked, downwards=downwards) if bit else {}
 
     def of(self, name: str, i: int) -> Marked:
         """Return the tasks that give *name* and lie on that side of task *i*; none if it has not asked."""
-        known, first = self._producers[name], self._first.get(name)
+        known, first = self._producers(name), self._first.get(name)
         bits = 0 if first is None else self._reached.get(i, 0) >> first
         return Marked(known, bits & ((1 << len(known)) - 1))
 
@@ -205,7 +205,19 @@ def _reached(
 def _numbers(parents: Sequence[TaskSpec | None], index: Mapping[TaskSpec, int]) -> tuple[int, ...]:
     """Return the numbers of *parents*, each once."""
     numbers = tuple([index[parent] for parent in parents if parent is not None])
-    return numbers if len(set(numbers)) == len(numbers) else tuple(dict.fromkeys(numbers))
+    return numbers if len(numbers) < 2 or len(set(numbers)) == len(numbers) else tuple(dict.fromkeys(numbers))
+
+
+def _producers(outputs: Sequence[str]) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Return the tasks that are the only ones to give a value of their name, and the others, all by that name."""
+    only = {name: i for i, name in enumerate(outputs)}
+    if len(only) == len(outputs):
+        return only, {}
+    known: dict[str, list[int]] = {}
+    for i, name in enumerate(outputs):
+        known.setdefault(name, []).append(i)
+    several = {name: tasks for name, tasks in known.items() if len(tasks) > 1}
+    return {name: i for name, i in only.items() if name not in several}, several
 
 
 def _children(parents: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:

@@ -75,8 +75,7 @@ class Wiring:
         after = parents if len(reading.links) == len(spec.after) else self._after(i)
         over = None if spec.each is None else next(iter(self._graph.named(i, "each")), None)
         item = None if over is None else self._item(i, over)
-        params = reading.signature.params
-        fills = tuple([fill for param in params if (fill := self._fill(i, param, item)) is not None])
+        fills = self._fills(i, reading.signature.params, item)
         special = reading.tolerant or spec.run_if != "all_succeeded"
         return Node(
             index=i,
@@ -126,6 +125,27 @@ class Wiring:
 
     # --- one parameter
 
+    def _fills(self, i: int, params: Sequence[ParamSpec], item: ParamSpec | None) -> tuple[Fill, ...]:
+        """Return where *params* of task *i* come from, without those that have a problem; *item* as for `_fill`."""
+        upstream = self.upstream
+        only, outputs, direct = upstream.only, upstream.outputs, upstream.direct[i]
+        fills: list[Fill] = []
+        for param in params:
+            p = only.get(param.name)
+            # By far the most are what one task gives that is directly before, and of just that type: no more to ask.
+            if (
+                p is not None
+                and outputs[p] is param.type
+                and param.role is _VALUE
+                and p in direct
+                and not param.collects
+                and (item is None or item.name != param.name)
+            ):
+                fills.append(Fill(param, "task", p))
+            elif (fill := self._fill(i, param, item)) is not None:
+                fills.append(fill)
+        return tuple(fills)
+
     def _fill(self, i: int, param: ParamSpec, item: ParamSpec | None) -> Fill | None:
         """Return where *param* of task *i* comes from; None where there is a problem.
 
@@ -137,11 +157,7 @@ class Wiring:
         if item is not None and item.name == param.name:
             return Fill(item, "item")
         if param.role is _VALUE:
-            upstream = self.upstream
-            p = upstream.only.get(param.name)
-            if p is not None and upstream.outputs[p] is param.type and p in upstream.direct[i] and not param.collects:
-                return Fill(param, "task", p)  # by far the most: nothing is left to ask
-            return self._by_name(i, self._order[i], param, upstream.sources(param.name, i))
+            return self._by_name(i, self._order[i], param, self.upstream.sources(param.name, i))
         if param.role is not Role.REFERENCE:
             return self._given(self._order[i], param)
         producers = self._graph.named(i, "From", param.name)

@@ -127,14 +127,15 @@ def test_reach(parents, asked, found):
     producers = {f"t{i}": [i] for i in range(len(parents))}
     if any("same" in names for names in asked.values()):
         producers = {"same": [0, 2], "t1": [1], "t3": [3]}
-    reach = Reach(producers, asked, parents)
+    reach = Reach(producers.__getitem__, asked, parents)
     assert {pair: list(reach.of(pair[1], pair[0])) for pair in found} == found
     assert all(len(reach.of(name, i)) == len(found[i, name]) for i, name in found)
 
 
 def test_reach_downwards():
     """What is below a task is found the same way; what is not is known as well."""
-    reach = Reach({"same": [1, 2, 4], "t0": [0]}, {0: {"same"}}, [(1,), (4,), (3,), (), ()], downwards=True)
+    producers = {"same": [1, 2, 4], "t0": [0]}
+    reach = Reach(producers.__getitem__, {0: {"same"}}, [(1,), (4,), (3,), (), ()], downwards=True)
     assert (list(reach.of("same", 0)), list(reach.of("same", 0).others)) == ([1, 4], [2])
     assert list(reach.of("same", 3).others) == [1, 2, 4]
 
