@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Final, ParamSpec, TypeVar
 
 from anyio import CancelScope
@@ -27,6 +26,19 @@ _IDLE_SECONDS: Final = 10.0
 """How long a thread waits for work before it ends; a new one starts in 0.1 ms."""
 
 
+class _Thread:
+    """A thread that waits for work."""
+
+    __slots__ = ("gate", "work")
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.gate = threading.Lock()
+        """Opened for each piece of work."""
+        self.gate.acquire()
+        self.work: Work | None = None
+
+
 class ThreadPool:
     """At most *size* daemon threads; they start when needed and end when idle.
 
@@ -37,15 +49,20 @@ class ThreadPool:
         """Prepare for at most *size* threads; none is started yet."""
         self.size = size
         self._lock = threading.Lock()
-        self._tickets: SimpleQueue[None] = SimpleQueue()  # one for each piece of work that waits
+        # Who has worked last works first: the others may end.
+        self._idle: list[_Thread] = []
         self._waiting: dict[object, deque[Work]] = {}  # by owner; whose turn is next stands first
         self._threads = 0
-        self._todo = 0  # waiting and running
 
     @property
     def crowded(self) -> bool:
         """Whether work waits for a thread."""
         return bool(self._waiting)
+
+    def is_wanted(self, owner: object) -> bool:
+        """Whether anybody but *owner* waits for a thread."""
+        waiting = self._waiting
+        return bool(waiting) and (len(waiting) > 1 or owner not in waiting)
 
     def submit(self, work: Work, owner: object = None) -> None:
         """Let a thread do *work*. Any thread may call this.
@@ -54,48 +71,59 @@ class ThreadPool:
             work: What to do.
             owner: For whom; None: for nobody who has other work.
         """
+        idle = None
         with self._lock:
-            self._todo += 1
-            grow = self._todo > self._threads and self._threads < self.size
-            if grow:
+            if self._idle:
+                idle = self._idle.pop()
+            elif self._threads < self.size:
                 self._threads += 1
-            self._waiting.setdefault(work if owner is None else owner, deque()).append(work)
-        self._tickets.put(None)
-        if grow:
-            threading.Thread(target=self._work, name="fastapi-chain", daemon=True).start()
+            else:
+                self._waiting.setdefault(work if owner is None else owner, deque()).append(work)
+                return
+        if idle is None:
+            threading.Thread(target=self._work, args=(work,), name="fastapi-chain", daemon=True).start()
+        else:
+            idle.work = work
+            idle.gate.release()
 
-    def _work(self) -> None:
-        while True:
-            try:
-                self._tickets.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                if self._end():
-                    return
-                continue
-            work = self._next()
+    def withdraw(self, owner: object) -> int:
+        """Forget the work of *owner* that still waits for a thread; return how much that was."""
+        with self._lock:
+            return len(self._waiting.pop(owner, ()))
+
+    def _work(self, work: Work | None) -> None:
+        """Do *work* and what comes after it; the body of a thread."""
+        me = _Thread()
+        while work is not None:
             work()
             # Nothing of the last task may live on while the thread waits for the next.
-            del work
+            work = None
+            work = self._next(me)
+
+    def _next(self, me: _Thread) -> Work | None:
+        """Return what to do next; None if there has been nothing for a while, and this thread is to end."""
+        with self._lock:
+            if self._waiting:
+                return self._take()
+            self._idle.append(me)
+        while not me.gate.acquire(timeout=_IDLE_SECONDS):
             with self._lock:
-                self._todo -= 1
+                # One that `submit` has chosen a moment ago is not among them any more.
+                if me in self._idle:
+                    self._idle.remove(me)
+                    self._threads -= 1
+                    return None
+        work, me.work = me.work, None
+        return work
 
-    def _next(self) -> Work:
-        """Take the first work of the owner whose turn it is, and let that owner queue up again."""
-        with self._lock:
-            owner = next(iter(self._waiting))
-            queue = self._waiting.pop(owner)
-            work = queue.popleft()
-            if queue:
-                self._waiting[owner] = queue
-            return work
-
-    def _end(self) -> bool:
-        """Whether this thread may end: `submit` may have counted on it a moment ago."""
-        with self._lock:
-            if self._todo >= self._threads:
-                return False
-            self._threads -= 1
-            return True
+    def _take(self) -> Work:
+        """Take the first work of the owner whose turn it is, and let that owner queue up again. The lock is held."""
+        owner = next(iter(self._waiting))
+        queue = self._waiting.pop(owner)
+        work = queue.popleft()
+        if queue:
+            self._waiting[owner] = queue
+        return work
 
 
 default_pool = ThreadPool()

@@ -96,7 +96,7 @@ class DurableKit:
         jumping = Jumping()
         engine = self.engine = self._engine(**options)
         loop = BusyLoop(jumping)
-        jumping.busy = lambda: engine.hop.pool._todo > 0 or loop.waiting > 0
+        jumping.busy = lambda: engine.hop.pool._threads > len(engine.hop.pool._idle) or loop.waiting > 0
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(self._play(main, engine, VirtualClock(jumping)))
 

@@ -96,7 +96,7 @@ class MemoryKit:
     def play(self, main: Main, **options: Any) -> Any:
         jumping = Jumping()
         engine = self.engine = self._engine(**options)
-        jumping.busy = lambda: engine.hop.pool._todo > 0
+        jumping.busy = lambda: engine.hop.pool._threads > len(engine.hop.pool._idle)
         with asyncio.Runner(loop_factory=lambda: VirtualLoop(jumping)) as runner:
             return runner.run(self._play(main, engine, VirtualClock(jumping)))
 

@@ -56,8 +56,40 @@ def test_owners_take_turns():
     assert seen[:3] == ["a0", "b0", "c0"]
 
 
+def test_who_waits_is_known_by_owner():
+    """While others wait, an owner's thread is wanted; his own work does not count, and can be taken back."""
+    pool, seen, held, done = ThreadPool(1), [], threading.Event(), threading.Event()
+    pool.submit(lambda: held.wait(10) and None, "a")
+    assert (pool.crowded, pool.is_wanted("a"), pool.withdraw("a")) == (False, False, 0)
+    for i in range(2):
+        pool.submit(lambda i=i: seen.append(f"a{i}"), "a")
+    assert (pool.crowded, pool.is_wanted("a"), pool.is_wanted("b")) == (True, False, True)
+    pool.submit(lambda: seen.append("b"), "b")
+    assert pool.is_wanted("a")
+    assert (pool.withdraw("a"), pool.is_wanted("a"), pool.is_wanted("b")) == (2, True, False)
+    pool.submit(done.set, "c")
+    held.set()
+    assert done.wait(10)
+    assert seen == ["b"]
+
+
+def test_who_has_worked_last_works_first():
+    """So a pool that has little to do needs few threads, and the others end."""
+    pool, used = ThreadPool(3), set()
+    together, ended = threading.Barrier(4), threading.Semaphore(0)
+    for _ in range(3):
+        pool.submit(lambda: together.wait(10) and None)
+    together.wait(10)
+    for _ in range(10):
+        while len(pool._idle) < 3:
+            time.sleep(0.001)
+        pool.submit(lambda: used.add(threading.get_ident()) or ended.release())
+        assert ended.acquire(timeout=10)
+    assert (len(used), pool._threads) == (1, 3)
+
+
 def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch):
-    """After a while without work; one that was counted on in that very moment stays."""
+    """After a while without work; one that was given work in that very moment does it."""
     monkeypatch.setattr(_threads, "_IDLE_SECONDS", 0.01)
     pool, done = ThreadPool(1), threading.Event()
     pool.submit(done.set)
@@ -65,29 +97,24 @@ def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch):
     deadline = time.monotonic() + 10
     while pool._threads and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert pool._threads == 0
-    # A thread that has found no work looks again if some has come since.
-    pool._threads, pool._todo = 1, 1
-    assert not pool._end()
-    real, waited = pool._tickets, []
+    assert (pool._threads, pool._idle) == (0, [])
+    waited: list[float] = []
 
     class Late:
-        """Work comes between the look for it and the end."""
+        """A gate at which somebody has given up waiting before it is opened."""
 
-        def get(self, timeout: float) -> None:
+        def acquire(self, timeout: float) -> bool:
             waited.append(timeout)
             if len(waited) == 1:
-                raise _threads.Empty
-            if len(waited) == 2:
-                pool._waiting["x"] = _threads.deque([lambda: None])
-                return
-            raise _threads.Empty
+                pool.submit(waited.clear)
+                return False
+            return True
 
-        put = real.put
-
-    pool._tickets = Late()  # type: ignore[assignment]
-    pool._work()
-    assert (len(waited), pool._threads, pool._todo) == (3, 0, 0)
+    pool._threads, me = 1, _threads._Thread()
+    me.gate = Late()  # type: ignore[assignment]
+    me.gate.release = lambda: None  # type: ignore[attr-defined]
+    assert pool._next(me) == waited.clear
+    assert (waited, pool._threads, pool._idle, me.work) == ([0.01, 0.01], 1, [], None)
 
 
 def hop(fn: Callable[[], object]) -> object:
