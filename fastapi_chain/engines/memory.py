@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from contextvars import copy_context
+from os import urandom
 from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -94,9 +95,13 @@ class MemoryEngine(Remembering):
         return window
 
     def _make(self, request: RunRequest) -> LiveRun:
-        live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
+        state = RunState(request.plan, request.values, self._sinks)
         if request.window is not None:
-            live.inner.id = request.window.id
+            state.id = request.window.id
+        elif self.kept is not None:
+            # It is needed at once, and a cached property takes a lock to make it.
+            state.id = urandom(16).hex()
+        live = LiveRun(self, state, request)
         if self.kept is not None:
             self.kept.begin(live)
         return live
