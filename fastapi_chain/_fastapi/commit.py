@@ -9,10 +9,10 @@ encloses all dependencies, those of app, router and route included.
 """
 
 import logging
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractContextManager, AsyncExitStack
 from functools import cache
 from types import TracebackType
 from typing import Any, Final
@@ -24,23 +24,24 @@ _CLOSES_LAST: Final = (0, 118)
 _log: Final = logging.getLogger("fastapi_chain")
 
 
-class Follower(AbstractAsyncContextManager[None]):
-    """Follows a request to its end.
+class Follower(ABC):
+    """Follows a request to its end."""
 
-    It stands on a stack itself: an object with the right method is pushed more quickly than a function.
-    """
+    waits: bool = True
+    """Whether the request is to wait for what `end` returns."""
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:
         """Something of the request has ended with *error*, whatever becomes of that; it may be said more than once."""
 
     @abstractmethod
-    def end(self, error: BaseException | None) -> Coroutine[Any, Any, None]:
-        """The request is over, and *error* leaves its routes."""
+    def end(self, error: BaseException | None) -> Awaitable[None] | None:
+        """The request is over, and *error* leaves its routes. Return something to be awaited if it `waits`."""
 
-    def __aexit__(
+    def leave(
         self, _type: object, error: BaseException | None, _traceback: TracebackType | None, /
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Awaitable[None] | None:
+        """Be what an exit stack calls at its end."""
         return self.end(error)
 
 
@@ -78,12 +79,14 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
         _stand_between(function_stack, follower)
     callbacks = _callbacks_of(stack)
     if callbacks is not None and not callbacks:
-        # Most requests have nothing to close: then the end of this stack is the end of all.
-        stack.push_async_exit(follower)
+        # Most requests have nothing to close: then the end of this stack is the end of all. This is what `push` and
+        # `push_async_exit` come to, after they have looked at what they are given for two microseconds.
+        callbacks.append((not follower.waits, follower.leave))
         return True
     _stand_between(stack, follower)
     stack.push(_Failure(follower))
-    _stack(scope, "fastapi_middleware_astack").push_async_exit(follower)
+    outer: Any = _stack(scope, "fastapi_middleware_astack")
+    (outer.push_async_exit if follower.waits else outer.push)(follower.leave)
     return False
 
 

@@ -46,12 +46,20 @@ class Telling:
     followed: bool = False
     """Whether anybody wants to know of more than what goes wrong."""
     seq: int = 0
+    _id: str | None = None
     _epoch: float | None = None
 
-    @cached_property
+    @property
     def id(self) -> str:
         """128 random bits in hexadecimal, made when first asked for."""
-        return urandom(16).hex()
+        # No cached property: to make its value, that takes a lock and looks into `__dict__`.
+        if self._id is None:
+            self._id = urandom(16).hex()
+        return self._id
+
+    @id.setter
+    def id(self, value: str) -> None:
+        self._id = value
 
     @property
     def epoch(self) -> float:

@@ -50,7 +50,9 @@ class Blueprint:
         self._name = name
         self._targets = targets
         self._checked: Checked | None = None
-        # Most chains have no option that a run must be told of.
+        self.selective = options.max_pending is not None or options.key is not None or bool(options.idempotent)
+        """Whether a request may be refused, or needs `install`: most chains have no such option."""
+        # Likewise most have none that a run must be told of.
         self._bare = not (
             options.deadline or options.key or options.tags or options.max_pending or options.delay or options.priority
         )
@@ -65,7 +67,9 @@ class Blueprint:
     @property
     def checked(self) -> bool:
         """Whether there is a plan that fits all endpoints, and the tasks as they are now."""
-        return self._checked is not None and self._holds(self._checked)
+        known = self._checked
+        # `_holds`, written out: every request comes by here.
+        return known is not None and known.covered == len(self.endpoints) and known.reloads == Registry.reloads
 
     def plan(self, engine: str | None = None) -> Plan:
         """Return the plan; the first call makes it and checks everything.
@@ -80,7 +84,7 @@ class Blueprint:
 
     def _known(self, engine: str | None = None) -> Checked:
         known = self._checked
-        # `_holds`, written out: every run comes by here.
+        # `checked`, written out: every run comes by here.
         if (
             known is None
             or known.covered != len(self.endpoints)
@@ -89,9 +93,6 @@ class Blueprint:
         ):
             known = self._checked = self._check(known, engine)
         return known
-
-    def _holds(self, known: Checked) -> bool:
-        return known.covered == len(self.endpoints) and known.reloads == Registry.reloads
 
     def _check(self, known: Checked | None, engine: str | None) -> Checked:
         """Make the plan, unless that of *known* still holds, and look for all that is wrong with it."""

@@ -49,7 +49,19 @@ class Starting:
         if not blueprint.checked:
             self._learn(call)
             blueprint.plan(call.engine.name)
-        if call.slot is None or not call.slot.site.installed:
+        slot = call.slot
+        if blueprint.selective:
+            self._select(call, slot)
+        limit = call.engine.max_pending
+        if limit is not None and slot is not None:
+            self._take_place(call, slot.site.places, limit)
+        if blueprint.options.idempotent and slot is not None:
+            self._once(call, slot)
+
+    def _select(self, call: Call, slot: Slot | None) -> None:
+        """Look at what may keep a request to this chain from its endpoint, or the endpoint from working at all."""
+        blueprint = self._blueprint
+        if slot is None or not slot.site.installed:
             self._check_alone()
         limit = blueprint.options.max_pending
         if limit is not None:
@@ -57,11 +69,6 @@ class Starting:
             if call.place is None:
                 full = QueueFull(chain=blueprint.name, max_pending=limit, retry_after=RETRY_AFTER)
                 self._refuse(call, full)
-        limit = call.engine.max_pending
-        if limit is not None and call.slot is not None:
-            self._take_place(call, call.slot.site.places, limit)
-        if blueprint.options.idempotent and call.slot is not None:
-            self._once(call, call.slot)
 
     def _check_alone(self) -> None:
         """Refuse the options that count on something that outlives the request, where there is no runtime.
@@ -130,12 +137,14 @@ class Starting:
         if endpoint.returns is not None and not isinstance(result, Response):
             values = {**values, endpoint.returns: result}
         request = self._blueprint.request(endpoint, values)
-        request.app = call.request.app
+        scope = call.request.scope
+        request.app = scope["app"]
         request.context = copy_context()
-        request.window = call.promised
         request.started_by = endpoint.route
+        if call.promised is not None:
+            request.window = call.promised
         if request.plan.injects:
-            request.request_scope = snapshot_scope(call.request.scope)
+            request.request_scope = snapshot_scope(scope)
         return request
 
 

@@ -5,9 +5,9 @@ stacks must have closed without an exception, and the status must be below 400.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Generator, Mapping
 from copy import copy
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import HTTPConnection
@@ -19,7 +19,6 @@ from fastapi_chain.engines.base import Engine, RunRequest
 from fastapi_chain.engines.here import default_engine
 from fastapi_chain.run import Run
 
-from .carried import Carried
 from .once import Once, Payload, Recorder
 from .promised import PromisedRun
 
@@ -34,6 +33,16 @@ COMMITS_FIRST: Final = commits_before_response()
 
 Start = Literal["commit", "response"]
 """When a run begins."""
+
+
+class _Nothing:
+    """Can be awaited, and is over at once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_NOTHING: Final = _Nothing()
 
 
 class Site(Protocol):
@@ -55,7 +64,11 @@ class Site(Protocol):
 class Slot:
     """What the middleware of `install` knows of one request."""
 
-    __slots__ = ("calls", "engine", "payload", "recorder", "root", "site")
+    # What most requests do without is the class's until it is set.
+    payload: Payload | None = None
+    """The digest of its body, if it has an idempotency key."""
+    recorder: Recorder | None = None
+    """What keeps its answer, if it is the first one with its key."""
 
     def __init__(self, engine: Engine, site: Site, root: str) -> None:
         """Let the runs of this request run on *engine*.
@@ -69,10 +82,6 @@ class Slot:
         self.site = site
         self.root = root
         self.calls: list[Call] = []
-        self.payload: Payload | None = None
-        """The digest of its body, if it has an idempotency key."""
-        self.recorder: Recorder | None = None
-        """What keeps its answer, if it is the first one with its key."""
 
     def page(self, run: str) -> str | None:
         """Return the path of the status page of *run*; None without a router."""
@@ -135,20 +144,20 @@ class Call(Follower):
         """
         scope = request.scope
         self.request = request
-        self.slot: Slot | None = scope.get(SLOT)
         self._starter = starter
         self._response = response
         self._background = background
-        if self.slot is not None:
-            self.slot.calls.append(self)
+        slot: Slot | None = scope.get(SLOT)
+        self.slot = slot
+        if slot is None:
+            self.engine: Engine = default_engine
+        else:
+            self.engine = slot.engine
+            self.waits = False
+            slot.calls.append(self)
         if not COMMITS_FIRST and not follow(scope, self):
             self.sure = False
         starter.open(self)
-
-    @property
-    def engine(self) -> Engine:
-        """Where its run runs."""
-        return default_engine if self.slot is None else self.slot.engine
 
     # --- while the endpoint runs, perhaps in a thread
 
@@ -237,17 +246,16 @@ class Call(Follower):
 
     def finish(self, *, failed: bool) -> "asyncio.Task[None] | None":
         """The request is over: start the run if it has earned it; return its task."""
-        self._launch(self.verdict(failed=failed))
-        return self._task
-
-    def _launch(self, run: Run | None) -> None:
+        run = self.verdict(failed=failed)
         if run is not None:
             self._task = self.engine.start(run, self._order)
+        return self._task
 
     async def _begin(self) -> None:
         """The response is out."""
-        if not self._failed:
-            self._launch(self.claim())
+        run = self.claim()
+        if run is not None and not self._failed:
+            self._task = self.engine.start(run, self._order)
 
     async def _accompany(self, tasks: list[BackgroundTask]) -> None:
         """Run the user's background tasks; where nobody else says so, the request is over after them."""
@@ -261,15 +269,15 @@ class Call(Follower):
             error = failure
             raise
         finally:
-            await self.end(error)
+            self._note(error)
+            await self._close()
 
-    async def _close(self) -> None:
-        """The request is over, and nobody else would wait for its run."""
+    def _close(self) -> Awaitable[None]:
+        """The request is over, and nobody else would wait for its run: return what does."""
         run, order = self.verdict(failed=False), self._order
-        if run is not None and order is not None and order.context is not None:
-            await Carried(self.engine.perform(run, order), order.context)
-        elif self._task is not None:
-            await self._task
+        if run is not None and order is not None:
+            return self.engine.begin(run, order, order.context) or _NOTHING
+        return self._task or _NOTHING
 
     @property
     def failed(self) -> bool:
@@ -280,15 +288,15 @@ class Call(Follower):
         """Something has gone wrong that may show nowhere else."""
         self._failed = True
 
-    def end(self, error: BaseException | None) -> Coroutine[Any, Any, None]:
+    def end(self, error: BaseException | None) -> Awaitable[None] | None:
         """All dependencies are closed; without a runtime, that is when the run begins, and is waited for."""
+        self._note(error)
+        return self._close() if self.slot is None else None
+
+    def _note(self, error: BaseException | None) -> None:
+        """Take note of what leaves the routes."""
         if error is not None:
             self._failed = True
             if self._task is not None and isinstance(error, asyncio.CancelledError):
                 # The server waits no longer, and so neither does a run that has begun with the response.
                 self._task.cancel()
-        return self._close() if self.slot is None else _nothing()
-
-
-async def _nothing() -> None:
-    """Leave it to the runtime."""

@@ -256,9 +256,6 @@ class Engine(RunStore, Protocol):
                 its tasks set is seen by nobody else.
         """
 
-    def perform(self, run: Run, request: RunRequest | None = None) -> Awaitable[None]:
-        """Run *run* here, and return when it has finished; arguments as for `start`."""
-
     def hurry(self) -> None:
         """Wait no longer than necessary in `drain`: the server was told to stop a second time."""
 

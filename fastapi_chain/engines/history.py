@@ -1,7 +1,8 @@
 """The runs that this process remembers: those that go on, and the last ones that have finished."""
 
 import base64
-from collections import OrderedDict
+from collections import deque
+from contextlib import suppress
 from typing import Final
 
 from fastapi_chain._clock import current_clock
@@ -22,7 +23,7 @@ class History:
         """The path below which the pages of runs are; None: they have none."""
         self._limit = limit
         self._runs: dict[str, LiveRun] = {}
-        self._finished: OrderedDict[str, LiveRun] = OrderedDict()
+        self._finished: deque[LiveRun] = deque()
         self._now = current_clock.get().monotonic
 
     @property
@@ -32,23 +33,28 @@ class History:
 
     def begin(self, live: LiveRun) -> None:
         """A run was made, or runs again."""
+        # A new one is not among those that have finished.
+        if live.id in self._runs:
+            self._unfinish(live)
         self._runs[live.id] = live
-        if self._finished:
-            self._finished.pop(live.id, None)
 
     def end(self, live: LiveRun) -> None:
         """A run has finished."""
-        run = live.id
-        if run in self._runs:
+        if live.inner.id in self._runs:
             if live.stream is not None:
                 live.rest()
             finished = self._finished
-            finished[run] = live
+            finished.append(live)
             if len(finished) > self._limit:
                 self._forget_first()
 
+    def _unfinish(self, live: LiveRun) -> None:
+        """Take *live* from those that have finished, if it is one: that is looked for, for it happens seldom."""
+        with suppress(ValueError):
+            self._finished.remove(live)
+
     def _forget_old(self) -> None:
-        while self._finished and self._is_old(next(iter(self._finished.values()))):
+        while self._finished and self._is_old(self._finished[0]):
             self._forget_first()
 
     def _is_old(self, live: LiveRun) -> bool:
@@ -56,13 +62,12 @@ class History:
         return finished is not None and self._now() - finished > AGE
 
     def _forget_first(self) -> None:
-        run, _ = self._finished.popitem(last=False)
-        del self._runs[run]
+        del self._runs[self._finished.popleft().id]
 
     def drop(self, live: LiveRun) -> None:
         """A run came to nothing: its request has failed."""
         self._runs.pop(live.id, None)
-        self._finished.pop(live.id, None)
+        self._unfinish(live)
 
     def get(self, run: str) -> LiveRun | None:
         """Return the run with that id."""

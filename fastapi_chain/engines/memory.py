@@ -95,9 +95,10 @@ class MemoryEngine(Remembering):
         return window
 
     def _make(self, request: RunRequest) -> LiveRun:
-        live = LiveRun(self, RunState(request.plan, request.values, self._sinks), request)
+        state = RunState(request.plan, request.values, self._sinks)
         if request.window is not None:
-            live.inner.id = request.window.id
+            state.id = request.window.id
+        live = LiveRun(self, state, request)
         if self.kept is not None:
             self.kept.begin(live)
         return live

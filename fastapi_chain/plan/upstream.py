@@ -205,7 +205,7 @@ def _reached(
 def _numbers(parents: Sequence[TaskSpec | None], index: Mapping[TaskSpec, int]) -> tuple[int, ...]:
     """Return the numbers of *parents*, each once."""
     numbers = tuple([index[parent] for parent in parents if parent is not None])
-    return numbers if len(numbers) < 2 or len(set(numbers)) == len(numbers) else tuple(dict.fromkeys(numbers))
+    return tuple(dict.fromkeys(numbers)) if numbers[1:] and len(set(numbers)) < len(numbers) else numbers
 
 
 def _producers(outputs: Sequence[str]) -> tuple[dict[str, int], dict[str, list[int]]]:

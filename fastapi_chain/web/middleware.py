@@ -48,44 +48,54 @@ class Host(Site, Protocol):
 class Exchange(Slot):
     """One request and its response."""
 
-    __slots__ = ("_send", "begun", "status")
+    status: int = 500
+    """Its status: this one until there is a response."""
+    begun: bool = False
+    """Whether any of it has been sent."""
 
     def __init__(self, engine: Engine, site: Site, root: str, send: Send) -> None:
         """Send the response to *send*; the other arguments as for `Slot`."""
         super().__init__(engine, site, root)
-        self.status = 500  # until there is a response
-        self.begun = False
         self._send = send
 
-    async def send(self, message: Message) -> None:
-        """Send a part of the response."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send a part of the response.
+
+        No coroutine: where nothing has to be stored first, there is nothing to await but the sending itself.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if self.calls and self.status < ERROR:
-                given = list(message.get("headers", ()))
-                message = {**message, "headers": [*given, *await self._about_runs(given)]}
+                if self.engine.hold_soon is not None:
+                    return self._send_stored(message, self.engine.hold_soon)
+                message = self._about_runs(message)
+        return self._pass_on(message)
+
+    def _pass_on(self, message: Message) -> Awaitable[None]:
         self.begun = True
         if self.recorder is not None:
             self.recorder.note(message)
-        await self._send(message)
+        return self._send(message)
 
-    async def _about_runs(self, given: Headers) -> Headers:
-        """Make the runs, and store them where they outlive this process; return what the response says about them.
-
-        Args:
-            given: What it says already.
-        """
-        headers: Headers = []
+    async def _send_stored(self, message: Message, hold_soon: Callable[..., Awaitable[None]]) -> None:
+        """Send the start of the response when the runs are stored where they outlive this process."""
         for call in self.calls:
             run = call.claim()
             if run is not None:
-                if self.engine.hold_soon is not None:
-                    await self.engine.hold_soon(run, sure=call.sure)
+                await hold_soon(run, sure=call.sure)
+        await self._pass_on(self._about_runs(message))
+
+    def _about_runs(self, message: Message) -> Message:
+        """Make the runs; return the start of the response with what it says about them."""
+        headers: Headers = list(message.get("headers", ()))
+        for call in self.calls:
+            run = call.claim()
+            if run is not None:
                 headers.append((b"x-chain-run", run.id.encode()))
-                page = self.page(run.id)
-                if page is not None and self.status == ACCEPTED:
-                    headers += _links(page, {name.lower() for name, _ in (*given, *headers)})
-        return headers
+                page = self.page(run.id) if self.status == ACCEPTED else None
+                if page is not None:
+                    headers += _links(page, {name.lower() for name, _ in headers})
+        return {**message, "headers": headers}
 
 
 def _links(page: str, given: set[bytes]) -> Headers:
@@ -107,15 +117,14 @@ class Middleware:
         self._app = app
         self._host = host
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Handle one ASGI connection."""
+        if scope["type"] == "http" and SLOT not in scope:
+            return self._request(scope, receive, send)
         if scope["type"] == "lifespan":
-            await self._lifespan(scope, receive, send)
-        elif scope["type"] == "http" and SLOT not in scope:
-            await self._request(scope, receive, send)
-        else:
-            # A mounted app with a runtime of its own: the outer one sees the end of the request.
-            await self._app(scope, receive, send)
+            return self._lifespan(scope, receive, send)
+        # A mounted app with a runtime of its own: the outer one sees the end of the request.
+        return self._app(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = self._host
