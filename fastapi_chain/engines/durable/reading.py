@@ -40,7 +40,7 @@ class Reading:
         self._recorded = recorded
         self._numbers = Numbers(row.doc["names"], schema.plan, prior.round)
         self.state = StoredState(schema, schema.load_inputs(row.doc["values"]))
-        self.state.__dict__["id"] = row.run
+        self.state.id = row.run
         self.state.tags = row.doc["tags"]
         self.state.started_by = row.doc["started_by"]
 
