@@ -58,7 +58,7 @@ class Telling:
         return self._id
 
     @id.setter
-    def id(self, value: str) -> None:  # noqa: A003 - a setter bears the name of what it sets
+    def id(self, value: str) -> None:
         self._id = value
 
     @property

@@ -50,7 +50,7 @@ class Blueprint:
         self._name = name
         self._targets = targets
         self._checked: Checked | None = None
-        self.selective = options.max_pending is not None or options.key is not None or bool(options.idempotent)
+        self.selective: bool = options.max_pending is not None or options.key is not None or bool(options.idempotent)
         """Whether a request may be refused, or needs `install`: most chains have no such option."""
         # Likewise most have none that a run must be told of.
         self._bare = not (
