@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fastapi_chain._clock import current_clock
-from fastapi_chain.errors import RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
+from fastapi_chain.errors import RunCancelled, RunNotFinished, TaskCancelled, TaskFailed, TaskSkipped
 from fastapi_chain.events import Event
 from fastapi_chain.events import TaskCancelled as TaskWasCancelled
 from fastapi_chain.outcome import Failed, Skipped, Succeeded, TaskRecord
@@ -281,6 +281,25 @@ class RunState(Telling):
         failed = TaskFailed(task=self.plan.names[i], error=info, attempts=len(self.ledger.past[i]), run=self.id)
         failed.__cause__ = error
         return failed
+
+    def raise_for_error(self) -> None:
+        """Raise an `ExceptionGroup` of what failed.
+
+        Raises:
+            ExceptionGroup: The run failed.
+            RunCancelled: It was cancelled.
+            RunNotFinished: It has not finished.
+        """
+        if self.finished is None:
+            raise RunNotFinished(run=self.id, state=self.state)
+        if self.state == "cancelled":
+            raise RunCancelled(run=self.id, reason=self.reason)
+        if self.state == "failed":
+            counting: list[Exception] = [self.exception(i) for i in sorted(self.ledger.errors) if self.counts(i)]
+            if self.error is not None:
+                counting.append(self.error)
+            text = f"run {self.id[:8]} of chain {self.plan.chain!r} failed"
+            raise ExceptionGroup(text, counting)
 
     def has_items(self, i: int) -> bool:
         """Whether fan-out *i* has come to its items, so that it is known what has become of each."""

@@ -285,22 +285,19 @@ class Line:
 
     # --- the end
 
-    def leave(self, worker: Worker) -> None:
-        """Let *worker* go, which has nothing left to do."""
+    def dismiss(self, worker: Worker, task: "asyncio.Task[None] | None" = None) -> None:
+        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
+        if task is not None:
+            if task.cancelled():
+                # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
+                self._halt()
+            elif task.exception() is not None:
+                self.broken = task.exception()
+                self._halt()
         workers = self.workers
         workers.discard(worker)
         if not workers:
             self.wake()
-
-    def dismiss(self, worker: Worker, task: "asyncio.Task[None]") -> None:
-        """Let *worker* go, whose *task* has ended by itself, and perhaps badly."""
-        if task.cancelled():
-            # If somebody has cancelled just this asyncio task, the run cannot become whole any more.
-            self._halt()
-        elif task.exception() is not None:
-            self.broken = task.exception()
-            self._halt()
-        self.leave(worker)
 
     def _halt(self) -> None:
         """Cancel the run from inside, unless it has been stopped already."""

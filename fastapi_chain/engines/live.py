@@ -19,7 +19,7 @@ from fastapi_chain.engines.program import Program
 from fastapi_chain.engines.replay import replay
 from fastapi_chain.engines.stream import Stream
 from fastapi_chain.engines.undo import undo
-from fastapi_chain.errors import DeadlineExceeded, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
+from fastapi_chain.errors import DeadlineExceeded, NothingToRetry, RunFinished, RunNotFinished
 from fastapi_chain.events import Event, RunStarted
 from fastapi_chain.events import RunFinished as RunEnded
 from fastapi_chain.outcome import RunState as State
@@ -200,17 +200,7 @@ class LiveRun:
 
     def raise_for_error(self) -> None:
         """Raise an `ExceptionGroup` of what failed."""
-        inner = self.inner
-        if inner.finished is None:
-            raise RunNotFinished(run=inner.id, state=inner.state)
-        if inner.state == "cancelled":
-            raise RunCancelled(run=inner.id, reason=inner.reason)
-        if inner.state == "failed":
-            counting: list[Exception] = [inner.exception(i) for i in sorted(inner.ledger.errors) if inner.counts(i)]
-            if inner.error is not None:
-                counting.append(inner.error)
-            text = f"run {inner.id[:8]} of chain {inner.plan.chain!r} failed"
-            raise ExceptionGroup(text, counting)
+        self.inner.raise_for_error()
 
     # --- its life
 

@@ -47,11 +47,8 @@ class Home(Protocol):
     def route(self, ready: list[int]) -> int:
         """Return the task of *ready* to go on with here; start the others elsewhere."""
 
-    def dismiss(self, worker: "Worker", task: "asyncio.Task[None]") -> None:
-        """Let *worker* go, whose *task* has ended by itself, and perhaps badly."""
-
-    def leave(self, worker: "Worker") -> None:
-        """Let *worker* go, which has nothing left to do."""
+    def dismiss(self, worker: "Worker", task: "asyncio.Task[None] | None" = None) -> None:
+        """Let *worker* go; *task* is given if it has ended by itself, and perhaps badly."""
 
     def ended(self, i: int) -> list[int]:
         """Count task *i* as ended; return the tasks that may start because of it."""
@@ -131,7 +128,7 @@ class Worker:
         task = self.task
         if task is not None and not task.cancelling():
             task.remove_done_callback(self.gone)
-            self.line.leave(self)
+            self.line.dismiss(self)
 
     def gone(self, task: "asyncio.Task[None]") -> None:
         """Leave, however that came about: one that is cancelled before its first step runs no code at all."""

@@ -15,7 +15,7 @@ from fastapi_chain._state.ledger import SUCCEEDED
 from fastapi_chain.engines.again import reopen
 from fastapi_chain.engines.replay import replay
 from fastapi_chain.engines.stream import Stream
-from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunCancelled, RunFinished, RunNotFinished
+from fastapi_chain.errors import EngineUnavailable, NothingToRetry, RunFinished, RunNotFinished
 from fastapi_chain.events import Event
 from fastapi_chain.events import RunFinished as Finished
 from fastapi_chain.outcome import RunState as StateName
@@ -217,17 +217,7 @@ class DurableRun:
 
     def raise_for_error(self) -> None:
         """Raise an `ExceptionGroup` of what failed."""
-        inner = self.inner
-        if inner.finished is None:
-            raise RunNotFinished(run=self.id, state=inner.state)
-        if inner.state == "cancelled":
-            raise RunCancelled(run=self.id, reason=inner.reason)
-        if inner.state == "failed":
-            counting: list[Exception] = [inner.exception(i) for i in sorted(inner.ledger.errors) if inner.counts(i)]
-            if inner.error is not None:
-                counting.append(inner.error)
-            text = f"run {self.id[:8]} of chain {self.chain!r} failed"
-            raise ExceptionGroup(text, counting)
+        self.inner.raise_for_error()
 
     # --- what users do with it
 

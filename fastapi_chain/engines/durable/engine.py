@@ -321,10 +321,9 @@ class DurableEngine:
 
     def begin(self, run: Run, _request: RunRequest | None = None, _context: Context | None = None) -> Awaitable[None]:
         """Run *run*; what is left is all of it, for it is stored first. It has the context variables of a worker."""
-        return self.perform(run)
+        return self._perform(run)
 
-    async def perform(self, run: Run, _request: RunRequest | None = None) -> None:
-        """Run *run*, and return when it has finished."""
+    async def _perform(self, run: Run) -> None:
         await self.start(run)
         await run.wait()
 
