@@ -315,9 +315,8 @@ class LiveRun:
         if inner.followed or state != "succeeded":
             inner.reason = inner.cancel_reason
             inner.tell(RunEnded, state=state, reason=inner.reason)
-        if self._waiting:
-            for future in self._waiting:
-                on_loop(future.get_loop(), settle, future, None, None)
+        for future in self._waiting:
+            on_loop(future.get_loop(), settle, future, None, None)
         kept = self.engine.kept
         if kept is not None:
             kept.end(self)
