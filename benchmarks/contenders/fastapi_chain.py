@@ -1,11 +1,13 @@
 """fastapi_chain: a value goes to the parameter that bears its task's name; everything at its defaults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.contenders import Run
 from benchmarks.graphs import Graph
 from fastapi_chain import Registry, chain
+from fastapi_chain._threads import default_pool
 
 
 def build(graph: Graph) -> Run:
@@ -18,6 +20,14 @@ def build(graph: Graph) -> Run:
         return (await planned.run(x=x))[last]
 
     return run
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Have at most *number* threads within the block."""
+    usual, default_pool.size = default_pool.size, number
+    yield
+    default_pool.size = usual
 
 
 def declare(graph: Graph, functions: list[Callable[..., Any]] | None = None, **options: Any) -> list[Any]:

@@ -6,14 +6,26 @@ adds (states, retries, checks) is in it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final
 
 from benchmarks.contenders import THREADS, Run
 from benchmarks.graphs import Graph, run_source
 
-_POOL: Final = ThreadPoolExecutor(THREADS, thread_name_prefix="hand-written")
+_THREAD_NAMES: Final = "hand-written"
+_pool = ThreadPoolExecutor(THREADS, thread_name_prefix=_THREAD_NAMES)
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Have *number* threads within the block."""
+    global _pool  # noqa: PLW0603 - the functions that are written here look it up
+    usual = _pool
+    with ThreadPoolExecutor(number, thread_name_prefix=_THREAD_NAMES) as _pool:
+        yield
+    _pool = usual
 
 
 def build(graph: Graph) -> Run:
@@ -23,7 +35,7 @@ def build(graph: Graph) -> Run:
 
 def hop(function: Callable[..., Any], *args: object) -> asyncio.Future[Any]:
     """Call *function* in a thread."""
-    return asyncio.get_running_loop().run_in_executor(_POOL, function, *args)
+    return asyncio.get_running_loop().run_in_executor(_pool, function, *args)
 
 
 def write(graph: Graph, lines: list[str]) -> Run:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from benchmarks import timing
-from benchmarks.contenders import THREADS, fastapi_chain
+from benchmarks.contenders import THREADS, fastapi_chain, hand_written
 from benchmarks.contest import Score, compare, compare_at_once
 from benchmarks.goals import Finding
 from benchmarks.graphs import graph
@@ -29,9 +29,14 @@ RATIOS: Final = (
     ("P6", "chain100/def", 0.05),
     ("P7", "layers10x10/def", 0.2),
     ("P7", "layers100x10/def", 0.2),
-    ("P7", "wide100_1ms/def", 0.8),
+    ("", "wide100_1ms/def", None),
 )
-"""Goal, graph and the ratio to stay within."""
+"""Goal, graph and the ratio to stay within; None: it is told, not judged."""
+
+BLOCKING: Final = ("P7", "wide100_1ms/def", 0.8)
+MANY_THREADS: Final = 40
+"""With as many threads the goal was found. Of the 16 that are the default, a hundred tasks need seven turns: what all
+of them sleep is 0.85 of what the reference takes."""
 
 AT_ONCE: Final = (("P8", "diamond", 0.6), ("P8", "diamond_1ms", 1.05))
 RUNS_AT_ONCE: Final = 1000
@@ -56,16 +61,20 @@ async def measure(effort: Effort) -> AsyncIterator[Finding]:
         if goal == "P1":
             for finding in await fixed_and_per_task(effort):
                 yield finding
+    goal, name, most = BLOCKING
+    with fastapi_chain.threads(MANY_THREADS), hand_written.threads(MANY_THREADS):
+        score = await compare(fastapi_chain, graph(name), effort)
+    yield in_words(goal, score, most, f", {MANY_THREADS} threads each")
     for goal, name, limit in AT_ONCE:
         score = await compare_at_once(fastapi_chain, graph(name), RUNS_AT_ONCE, effort)
         note = f"{score.run / RUNS_AT_ONCE * 1e6:.1f} µs a run"
         yield Finding(goal, f"{RUNS_AT_ONCE} runs at once of {name}", score.ratio or 0.0, "×", limit, note)
 
 
-def in_words(goal: str, score: Score, limit: float) -> Finding:
+def in_words(goal: str, score: Score, limit: float | None, more: str = "") -> Finding:
     """Return the ratio of *score* as a finding."""
     took = f"{score.run * 1e3:.2f} ms a run" if score.critical_path else f"{score.per_task * 1e6:.2f} µs a task"
-    return Finding(goal, score.graph, score.ratio or 0.0, "×", limit, f"{took} (±{score.spread:.0%})")
+    return Finding(goal, score.graph + more, score.ratio or 0.0, "×", limit, f"{took} (±{score.spread:.0%})")
 
 
 async def fixed_and_per_task(effort: Effort) -> list[Finding]:
