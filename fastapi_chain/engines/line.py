@@ -9,7 +9,7 @@ graph is counted at that moment, once: every other task that is ready gets a wor
 when its task returns. A worker goes on with the first task it has made ready and gives away the others.
 
 **Threads.** The thread that ends a `def` task counts its children down under a lock, goes on with one that is ready and
-`def` itself, and wakes the loop only for what is not (`threads.py`).
+`def` itself, or with what waits in the run's queue, and wakes the loop only for what is not `def` (`threads.py`).
 
 Whatever is not a plain call (gates, fan-outs, time-outs of threads) and whatever goes wrong is left to `execute`.
 """
