@@ -15,13 +15,15 @@ from tests.engines.kit import Log, MemoryKit, settle, states
 var: ContextVar[str] = ContextVar("var_of_threads", default="none")
 
 
-def wide(number: int, log: Log, name: str) -> list[AnyTask]:
-    """Return so many `def` tasks that need nothing and write down their name."""
+def wide(number: int, log: Log, name: str, *, fails: bool = False) -> list[AnyTask]:
+    """Return so many `def` tasks that need nothing, write down their name, and may fail then."""
 
     def make(i: int) -> AnyTask:
-        @task(name=f"{name}{i}")
+        @task(name=f"{name}{i}", optional=True)
         def made() -> None:
             log(f"{name}{i}")
+            if fails:
+                raise ValueError
 
         return made
 
@@ -96,11 +98,12 @@ def test_a_run_with_many_tasks_holds_up_none_with_few(memory: MemoryKit):
     assert log.index("few0") <= 1
 
 
-def test_two_runs_with_many_tasks_take_turns(memory: MemoryKit):
-    """One task of each: nobody is kept from the one thread, and neither waits for the other's end."""
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
+def test_two_runs_with_many_tasks_take_turns(memory: MemoryKit, fails: bool):
+    """One task of each, however it ends: nobody is kept from the one thread, or waits for the other's end."""
     log, inside, held = Log(), threading.Event(), threading.Event()
     first = blocker(inside, held)
-    a, b = wide(50, log, "a"), wide(50, log, "b")
+    a, b = wide(50, log, "a", fails=fails), wide(50, log, "b", fails=fails)
 
     async def main():
         runs = [await chain(first).start()]
