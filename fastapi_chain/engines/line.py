@@ -144,8 +144,7 @@ class Line:
         finally:
             # For those who are told how it ends. The context is the run's own: nobody was told anything else in it.
             running.set(None)
-        if self.schedule is not None:
-            self._acquit(self.broken or outside)
+        self._acquit(self.broken or outside)
 
     async def _off_line(self, i: int, failure: BaseException | None) -> int:
         """Leave the line at task *i*; return the task to go on with.

@@ -241,8 +241,8 @@ class LiveRun:
 
     def spread(self) -> None:
         """Start whatever else may run: the task that it is at waits."""
-        if self.path is not None:
-            self.path.take_over()
+        assert self.path is not None, "only a task waits on the line"
+        self.path.take_over()
 
     def _limit(self, seconds: float) -> Timer:
         """Set the deadline."""

@@ -82,15 +82,13 @@ class Worker:
         assert me is not None, "a worker is an asyncio task"
         failure: Exception | None = None
         running.set(self)
-        moment = now()
         while i >= 0:
             if me.cancelling() > run.cancelling:
                 await sober(run)
             self.at = i
             step = steps[i]
             states[i] = RUNNING
-            # Right after another task: when that has ended.
-            began[i] = moment
+            began[i] = now()
             if run.followed:
                 self.tell(i)
             try:
@@ -100,17 +98,17 @@ class Worker:
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises is an outcome
                 failure = error
             except asyncio.CancelledError as error:
-                i, moment = line.cancelled(i, error), now()
+                i = line.cancelled(i, error)
                 continue
             else:
                 slots[i] = value
-                ended[i] = moment = now()
+                ended[i] = now()
                 i = line.land(i)
                 turn -= 1
                 if turn:
                     continue
             i, failure = await self._pause(i, failure), None
-            turn, moment = turn or CHUNK, now()
+            turn = turn or CHUNK
         self._leave()
 
     async def _pause(self, i: int, failure: Exception | None) -> int:
