@@ -200,8 +200,9 @@ class Threads:
             if self._abandoned:
                 post(self._home.loop, self._return, worker, value, None)
                 return None
+            ready = self._count(worker.at, value, self._now())
+            # Later than what has been skipped because of that.
             now = self._now()
-            ready = self._count(worker.at, value, now)
             self._under_way += len(ready) - 1
             stays = bool(ready) and self._share(worker, ready, there, now)
             then = job if stays else self._next(worker, now)
