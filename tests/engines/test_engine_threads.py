@@ -329,3 +329,25 @@ def test_tasks_for_the_loop_and_for_threads_make_each_other_ready(memory: Memory
     run = memory.play(main, threads=3)
     assert run.state == "succeeded"
     assert sorted(log) == sorted([f"a{i}" for i in range(10)] + [f"d{i}" for i in range(10)])
+
+
+def test_what_goes_on_after_a_skip_begins_after_it(memory: MemoryKit):
+    """Told afterwards as well: a thread that has skipped a task stamps what it goes on with later than that."""
+
+    @task
+    def first() -> None: ...
+
+    @task(after=[first], run_if="any_failed")
+    async def skipped() -> int:
+        return 1
+
+    @task
+    def last(skipped: int = 0) -> int:
+        return skipped
+
+    async def main():
+        run = await chain(skipped, last).run()
+        return [(type(event).__name__, getattr(event, "task", "")) async for event in run.events()]
+
+    told = MemoryKit(fast=memory.fast).play_for_real(main)
+    assert told.index(("TaskSkipped", "skipped")) < told.index(("TaskStarted", "last"))
