@@ -341,7 +341,7 @@ def test_what_goes_on_after_a_skip_begins_after_it(memory: MemoryKit):
     async def skipped() -> int:
         return 1
 
-    @task
+    @task(after=[skipped])
     def last(skipped: int = 0) -> int:
         return skipped
 
