@@ -34,13 +34,22 @@ STATES: Final[tuple[TaskState, ...]] = (
 _ENDED_AS: Final[dict[int, AttemptState]] = {RUNNING: "running", SUCCEEDED: "succeeded"}
 
 
-def error_info(error: BaseException) -> ErrorInfo:
-    """Return *error* in words."""
+Words = tuple[str, str]
+"""An error in words: the name of its class and its text."""
+
+
+def words_of(error: BaseException) -> Words:
+    """Return *error* in words; most are never looked at, so they are made an `ErrorInfo` only for those who look."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - an exception of the user's own, whose `__str__` may fail as well
         text = "(its text cannot be made)"
-    return ErrorInfo(type(error).__name__, text)
+    return type(error).__name__, text
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """Return *error* in words."""
+    return ErrorInfo(*words_of(error))
 
 
 RAISED_BY: Final = "raised by task "
@@ -74,14 +83,19 @@ def _of_attempt(told: TracebackException) -> bool:
 class Rough:
     """An attempt that is over, as it was put down: few attempts are ever looked at, so a record is made only then."""
 
-    __slots__ = ("began", "ended", "error", "state")
+    __slots__ = ("_words", "began", "ended", "state")
 
-    def __init__(self, state: AttemptState, began: float, ended: float, error: ErrorInfo | None) -> None:
+    def __init__(self, state: AttemptState, began: float, ended: float, words: Words | None) -> None:
         """Keep what an `Attempt` tells; *began* and *ended* are on the monotonic clock."""
         self.state: Final = state
         self.began: Final = began
         self.ended: Final = ended
-        self.error: Final = error
+        self._words: Final = words
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """What went wrong, if anything did."""
+        return None if self._words is None else ErrorInfo(*self._words)
 
 
 class Ledger:
@@ -164,9 +178,9 @@ class Ledger:
         one = past[before]
         return one.began if isinstance(one, Rough) else one.started_at.timestamp() - self.epoch
 
-    def close(self, i: int, state: AttemptState, now: float, error: ErrorInfo | None) -> None:
+    def close(self, i: int, state: AttemptState, now: float, words: Words | None) -> None:
         """Put the running attempt down as over."""
-        attempt, past = Rough(state, self.began[i], now, error), self.past
+        attempt, past = Rough(state, self.began[i], now, words), self.past
         if i in past:
             past[i].append(attempt)
         else:

@@ -107,19 +107,14 @@ class Worker:
                 turn -= 1
                 if turn:
                     continue
-            i, failure = await self._pause(i, failure), None
-            turn = turn or CHUNK
+            # Not while the error is being handled: it would be the context of what the next attempt raises.
+            if failure is not None:
+                i, failure = await line.mend(i, failure), None
+            else:
+                # Everybody else on the loop gets a turn.
+                await asyncio.sleep(0)
+                turn = CHUNK
         self._leave()
-
-    async def _pause(self, i: int, failure: Exception | None) -> int:
-        """See to task *i*, which has met *failure*, or give everybody else on the loop a turn; return where to go on.
-
-        Not while the error is being handled: it would be the context of what the next attempt raises.
-        """
-        if failure is not None:
-            return await self.line.mend(i, failure)
-        await asyncio.sleep(0)
-        return i
 
     def _leave(self) -> None:
         """Leave by oneself, which spares the loop a turn; unless something is wrong, or this is the main task."""

@@ -4,7 +4,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fastapi_chain._state import RunState
-from fastapi_chain._state.ledger import FAILED, RAISED_BY, RETRYING, RUNNING, SKIPPED, SUCCEEDED, Ledger, error_info
+from fastapi_chain._state.ledger import (
+    FAILED,
+    RAISED_BY,
+    RETRYING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    Ledger,
+    Words,
+    words_of,
+)
 from fastapi_chain._state.lingering import Effect
 from fastapi_chain._threads import Hopper
 from fastapi_chain.errors import TaskTimeout
@@ -200,23 +210,23 @@ class Unit:
 
     def retry(self, error: BaseException, delay: float, attempt: int) -> None:
         """Number *attempt* has failed, and another one follows in *delay* seconds."""
-        ledger, i, info = self.ledger, self.i, error_info(error)
-        most = self._most(attempt)
-        ledger.next_at[i] = self._over(_failed(error), info) + delay
+        ledger, i, words = self.ledger, self.i, words_of(error)
+        ledger.next_at[i] = self._over(_failed(error), words) + delay
         ledger.states[i] = RETRYING
         if not self.run.unheard(TaskRetrying):
+            most, info = self._most(attempt), ErrorInfo(*words)
             self.tell(TaskRetrying, attempt=attempt, max_attempts=most, error=info, delay=delay, exception=error)
         if self.rests is not None:
             self.rests()
 
     def fail(self, error: BaseException) -> None:
         """The last attempt failed."""
-        attempt, info = self.attempt, error_info(error)
-        now = self._over(_failed(error), info)
+        attempt, words = self.attempt, words_of(error)
+        now = self._over(_failed(error), words)
         self.ledger.states[self.i] = FAILED
         self.ledger.errors[self.i] = error
         seconds = max(0.0, now - self.ledger.first(self.i))
-        self.tell(TaskFailed, attempt=attempt, error=info, seconds=seconds, exception=error)
+        self.tell(TaskFailed, attempt=attempt, error=ErrorInfo(*words), seconds=seconds, exception=error)
 
     def skip(self, reason: str) -> None:
         """The task raised `Skip`."""
@@ -230,10 +240,10 @@ class Unit:
         """The run ends early, and the task with it."""
         self.run.call_off(self.ledger, self.i, self.name)
 
-    def _over(self, state: AttemptState, error: ErrorInfo | None) -> float:
+    def _over(self, state: AttemptState, words: Words | None) -> float:
         ledger, i = self.ledger, self.i
         now = ledger.ended[i] = self.run.clock.monotonic()
-        ledger.close(i, state, now, error)
+        ledger.close(i, state, now, words)
         return now
 
     def note(self, error: BaseException, attempt: int) -> None:

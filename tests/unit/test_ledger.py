@@ -12,6 +12,7 @@ from fastapi_chain._state.ledger import (
     Ledger,
     error_info,
     traceback_of,
+    words_of,
 )
 from fastapi_chain.errors import TaskFailed
 from fastapi_chain.outcome import ErrorInfo
@@ -60,7 +61,7 @@ def test_failed_attempts_are_kept():
     """With their errors, and how long each wait was."""
     made = ledger(began=5.0)
     made.states[0] = RUNNING
-    made.close(0, "failed", 6.0, error_info(ValueError("no")))
+    made.close(0, "failed", 6.0, words_of(ValueError("no")))
     made.states[0], made.next_at[0] = RETRYING, 8.0
     record = made.record(0, "t")
     assert (record.state, stamp(record.next_attempt_at), str(record.error)) == ("retrying", 8.0, "ValueError: no")
@@ -80,7 +81,7 @@ def test_reasons_stand_where_they_belong(state: int, field: str):
 def test_a_reset_task_goes_on_counting():
     """Its attempts are kept, and do not count against what is allowed; all else begins anew."""
     made = ledger(began=5.0)
-    made.close(0, "failed", 6.0, error_info(ValueError()))
+    made.close(0, "failed", 6.0, words_of(ValueError()))
     made.states[0], made.errors[0], made.reasons[0], made.roots[0], made.next_at[0] = FAILED, ValueError(), "r", 0, 1.0
     made.undone.add(0)
     made.undos[0] = 7.0, None
