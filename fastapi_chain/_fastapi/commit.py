@@ -80,7 +80,7 @@ def follow(scope: Mapping[str, Any], follower: Follower) -> bool:
     callbacks = _callbacks_of(stack)
     if callbacks is not None and not callbacks:
         # Most requests have nothing to close: then the end of this stack is the end of all. This is what `push` and
-        # `push_async_exit` come to, after they have looked at what they are given for two microseconds.
+        # `push_async_exit` come to, after they have looked closely at what they are given.
         callbacks.append((not follower.waits, follower.leave))
         return True
     _stand_between(stack, follower)

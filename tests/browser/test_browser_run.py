@@ -103,7 +103,7 @@ def test_the_items_of_a_fan_out(shop: Any, open_page: Any) -> None:
     page = open_page(f"/runs/{shop.post('/imports?count=10000')}")
     page.locator("h1 + [role=status] .pill.failed").wait_for()
     assert page.locator(".wide .node").count() == 2
-    assert node(page, "store").locator(".sub").text_content() == "1 of 10,000 failed"
+    node(page, "store").locator(".sub").get_by_text("1 of 10,000 failed", exact=True).wait_for(state="attached")
     panel = page.locator("#task")
     assert panel.locator(".items li").count() == 1
     panel.get_by_role("link", name="all 10,000").click()
