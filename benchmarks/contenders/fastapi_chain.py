@@ -26,8 +26,10 @@ def build(graph: Graph) -> Run:
 def threads(number: int) -> Iterator[None]:
     """Have at most *number* threads within the block."""
     usual, default_pool.size = default_pool.size, number
-    yield
-    default_pool.size = usual
+    try:
+        yield
+    finally:
+        default_pool.size = usual
 
 
 def declare(graph: Graph, functions: list[Callable[..., Any]] | None = None, **options: Any) -> list[Any]:

@@ -23,9 +23,11 @@ def threads(number: int) -> Iterator[None]:
     """Have *number* threads within the block."""
     global _pool  # noqa: PLW0603 - the functions that are written here look it up
     usual = _pool
-    with ThreadPoolExecutor(number, thread_name_prefix=_THREAD_NAMES) as _pool:
-        yield
-    _pool = usual
+    try:
+        with ThreadPoolExecutor(number, thread_name_prefix=_THREAD_NAMES) as _pool:
+            yield
+    finally:
+        _pool = usual
 
 
 def build(graph: Graph) -> Run:

@@ -112,7 +112,7 @@ def dot(plan: Plan) -> str:
     lines = [f"digraph {_quoted(plan.chain)} {{", "    rankdir=LR;", "    node [shape=box];"]
     lines += [f"    t{node.index} [label={_quoted(node.name)}];" for node in plan.nodes]
     for node in plan.nodes:
-        for parent, names in _taken(node).items():
+        for parent, names in node.incoming().items():
             look = f"label={_quoted(', '.join(names))}" if names else "style=dashed"
             lines.append(f"    t{parent} -> t{node.index} [{look}];")
     return "\n".join([*lines, "}\n"])
@@ -123,20 +123,9 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _taken(node: Node) -> dict[int, list[str]]:
-    """Return what *node* takes from each task that it takes something from or waits for, by their numbers."""
-    taken: dict[int, list[str]] = {parent: [] for parent in node.parents}
-    for fill in node.fills:
-        if fill.kind == "task":
-            taken.setdefault(fill.slot, []).append(fill.param.name)
-        elif fill.kind == "item" and node.over is not None:
-            taken.setdefault(node.over, []).append(fill.param.name)
-    return dict(sorted(taken.items()))
-
-
 def figures(plan: Plan) -> str:
     """Return how large *plan* is, in a line."""
-    arrows = [names for node in plan.nodes for names in _taken(node).values()]
+    arrows = [names for node in plan.nodes for names in node.incoming().values()]
     carrying = sum(bool(names) for names in arrows)
     longest: list[int] = []
     for node in plan.nodes:

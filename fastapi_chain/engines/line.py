@@ -26,7 +26,7 @@ from fastapi_chain._threads import Hopper
 from fastapi_chain.context import running
 from fastapi_chain.engines.program import CHUNK, Program
 from fastapi_chain.events import TaskSucceeded
-from fastapi_chain.execute import drunk, ends_run, recover, sober
+from fastapi_chain.execute import ends_run, recover, sober, was_cancelled
 from fastapi_chain.execute.unit import Unit
 from fastapi_chain.schedule import Schedule
 
@@ -135,7 +135,7 @@ class Line:
             self.busy = False
             if self.workers or self.threads:
                 await self._join()
-            if self.run.cancel_reason is None and drunk(self.run):
+            if self.run.cancel_reason is None and was_cancelled(self.run):
                 await sober(self.run)
         except BaseException as error:  # noqa: BLE001 - raised again, once what is under way has ended
             outside = error

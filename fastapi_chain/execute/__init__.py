@@ -82,7 +82,7 @@ async def recover(unit: Unit, error: BaseException) -> None:
                 _conclude(unit, error)
                 return
             unit.retry(error, delay, number)
-            if delay > 0 or unit.left is not None or drunk(unit.run):
+            if delay > 0 or unit.left is not None or was_cancelled(unit.run):
                 await _rest(unit, delay)
             value = await attempt(unit)
         except asyncio.CancelledError as cancelled:
@@ -166,10 +166,10 @@ async def sober(run: RunState) -> None:
 def ends_run(run: RunState) -> bool:
     """Whether a cancellation that has just been met was meant for the run."""
     stopped = run.cancel_reason is not None and not run.undoing
-    return stopped or drunk(run)
+    return stopped or was_cancelled(run)
 
 
-def drunk(run: RunState) -> bool:
-    """Whether there is something to `sober` up from."""
+def was_cancelled(run: RunState) -> bool:
+    """Whether this asyncio task has been cancelled since the run began, by whomever: `sober` finds out."""
     task = asyncio.current_task(run.loop)
     return task is not None and task.cancelling() > run.cancelling

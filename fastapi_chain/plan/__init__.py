@@ -85,6 +85,12 @@ class Plan:
                 todo += self.nodes[p].parents
         return tuple(self.nodes[p].spec.output for p in sorted(seen))
 
+    def edges(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Yield every task that another one waits for, that other one, and its parameters that take the output."""
+        for node in self.nodes:
+            for parent, params in node.incoming().items():
+                yield self.names[parent], node.name, params
+
     def taken(self) -> Iterator[tuple[TaskSpec, Fill]]:
         """Yield the parameters that a task upstream fills by name, each with its task or undo."""
         for node in self.nodes:

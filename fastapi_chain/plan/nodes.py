@@ -101,3 +101,13 @@ class Node:
     def max_attempts(self) -> int:
         """How many attempts it may make, as far as its own options say."""
         return self.spec.retries + 1
+
+    def incoming(self) -> dict[int, list[str]]:
+        """Return the tasks that it waits for, in order, each with the parameters that take its output."""
+        taken: dict[int, list[str]] = {parent: [] for parent in self.parents}
+        for fill in self.fills:
+            if fill.kind == "task":
+                taken.setdefault(fill.slot, []).append(fill.param.name)
+            elif fill.kind == "item" and self.over is not None:
+                taken.setdefault(self.over, []).append(fill.param.name)
+        return dict(sorted(taken.items()))

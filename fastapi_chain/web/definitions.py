@@ -6,7 +6,6 @@ from urllib.parse import quote
 from fastapi_chain.chains import Chain
 from fastapi_chain.plan import Plan
 
-from .edges import edges_of
 from .models import ChainLinks, ChainModel, DeclaredTask, Edge, Graph, InputModel
 
 
@@ -47,6 +46,6 @@ def graph_of(plan: Plan) -> Graph:
     """Return *plan* as a graph."""
     edges = [
         Edge(source=source, target=target, kind="data" if params else "order", params=params)
-        for source, target, params in edges_of(plan)
+        for source, target, params in plan.edges()
     ]
     return Graph(chain=plan.chain, nodes=list(_tasks(plan)), edges=edges)

@@ -8,8 +8,6 @@ from fastapi_chain._fastapi import ApiRoute
 from fastapi_chain.chains import Chain
 from fastapi_chain.errors import ChainError
 
-from .edges import edges_of
-
 EXTENSION: Final = "x-fastapi-chain"
 
 Document = dict[str, Any]
@@ -74,7 +72,7 @@ def _annotate(operation: Document, chain: Chain, show: str | None, *, where: boo
         "tasks": [node.name for node in plan.nodes],
         "edges": [
             {"from": source, "to": target, "kind": "data" if params else "order"}
-            for source, target, params in edges_of(plan)
+            for source, target, params in plan.edges()
         ],
     }
     for status, response in operation.get("responses", {}).items():
